@@ -3,14 +3,27 @@
 
 use std::time::SystemTime;
 
+use bytes::Bytes;
 use crucible_router::{
     plan::Listed,
     view::{EngineView, View},
 };
 use serde_json::{Map, Value};
 
-pub(crate) use super::listed_model::ListedModel;
+pub(crate) use super::{listed_model::ListedModel, measured_answer::MeasuredAnswer};
 use super::{lmstudio, ollama::lists, openai::models as openai};
+
+/// The paths of prompts whose whole answers say how they were made ([`with_facts`]).
+pub(crate) const MEASURED_PATHS: [&str; 2] = [lmstudio::CHAT, lmstudio::COMPLETIONS];
+
+/// A whole answer with the members that say how it was made, for a client of LM Studio's API v0.
+pub(crate) fn with_facts(
+    completion: &Bytes,
+    measured: &MeasuredAnswer,
+    listed: Option<&ListedModel<'_>>,
+) -> Bytes {
+    lmstudio::with_facts(completion, measured, listed)
+}
 
 /// Ollama's list of models.
 pub(crate) fn tags(models: &[ListedModel<'_>]) -> Value {

@@ -40,9 +40,9 @@ use self::{
 };
 use crate::{
     admin,
-    dialect::{self, lmstudio},
+    dialect::{self, engine_lists::MEASURED_PATHS},
     guard::base_url,
-    pipeline::{answer, count_tokens, lmstudio_answer, passed_path},
+    pipeline::{answer, count_tokens, measured_answer, passed_path},
     reply,
     server::{ConnectionService, OnRefuse, RequestBody, SocketRefusal},
     state::AppState,
@@ -163,8 +163,8 @@ fn paths() -> Routes<AppState> {
         .route("/api/generate", post(answer::handle))
         .route("/api/embed", post(answer::handle))
         .route("/api/embeddings", post(answer::handle))
-        .route(lmstudio::CHAT, post(lmstudio_answer::handle))
-        .route(lmstudio::COMPLETIONS, post(lmstudio_answer::handle))
+        .route(MEASURED_PATHS[0], post(measured_answer::handle))
+        .route(MEASURED_PATHS[1], post(measured_answer::handle))
         .route("/v1/messages/count_tokens", post(count_tokens::handle))
         .merge(passed_path::paths())
         .merge(admin::paths())

@@ -4,10 +4,10 @@
 use std::{pin::pin, time::Duration};
 
 use crucible_config::Config;
-use crucible_router::machine::awake::within;
+use crucible_router::{machine::awake::within, predict};
 use tokio::time::Instant;
 
-use crate::{error::Error, request::ActiveRequest};
+use crate::{error::Error, request::ActiveRequest, state::AppState};
 
 /// The longest time limit, which can be added to any instant without overflow.
 const LONGEST: Duration = Duration::from_hours(24);
@@ -64,6 +64,20 @@ pub(super) fn late(active: &ActiveRequest, error: Error) -> Error {
         Some(reading) => reading.told_by(error, Instant::now()),
         None => error,
     }
+}
+
+/// Returns the predicted time in which the engine reads a prompt of `estimate` tokens; zero for an
+/// unknown engine.
+pub(super) fn expected_prefill(
+    app: &AppState,
+    engine: &str,
+    model: &str,
+    estimate: u64,
+) -> Duration {
+    let view = app.router.view();
+    view.engine(engine).map_or(Duration::ZERO, |engine| {
+        predict::prefill(&view.measurements, engine, model, estimate).time
+    })
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ mod engine_lease;
 mod engine_request;
 mod first_token;
 mod growth;
-pub(crate) mod lmstudio_answer;
+pub(crate) mod measured_answer;
 mod overflow;
 pub(crate) mod passed_path;
 pub(crate) mod plan;

@@ -11,7 +11,7 @@ use std::{
 use axum::{body::Body, response::Response};
 use bytes::Bytes;
 use crucible_config::{Config, checked::EngineKind};
-use crucible_router::{health::RequestOutcome, permit::EngineAttempt, predict};
+use crucible_router::{health::RequestOutcome, permit::EngineAttempt};
 use futures_util::{TryFutureExt as _, future::BoxFuture};
 use http::StatusCode;
 use tokio::time::Instant;
@@ -22,7 +22,7 @@ use super::{
     engine_answer::{attempt_outcome, count_failure, failure, no_headers, refuse_web_page, report},
     engine_lease::EngineLease,
     engine_request::EngineRequest,
-    first_token::{self, FirstTokenBudget},
+    first_token::{self, FirstTokenBudget, expected_prefill},
     routed_request::RoutedRequest,
     silence,
     slot_look::SlotLook,
@@ -102,6 +102,9 @@ impl Service<EngineRequest> for SendService {
 fn send(request: EngineRequest) -> impl Future<Output = Result<Response, Error>> + Send {
     let app = request.routed.app.clone();
     let (sent, prompt, shape) = SentRequest::begin(request);
+    if let Some(writer) = &sent.writer {
+        writer.asked();
+    }
     let engine = Arc::clone(&sent.head.engine);
     let active = Arc::clone(&sent.active);
     let attempt = sent.attempt.clone();
@@ -135,12 +138,8 @@ impl SentRequest {
             notes: request.notes,
         });
         let sent_at = Instant::now();
-        let expected = expected_prefill(
-            &app,
-            &head.engine,
-            &head.model,
-            chat.peek.estimated_prompt_tokens(),
-        );
+        let estimate = chat.peek.estimated_prompt_tokens();
+        let expected = expected_prefill(&app, &head.engine, &head.model, estimate);
         note_sent(
             &active,
             &chat.peek,
@@ -148,9 +147,6 @@ impl SentRequest {
             request.defaults,
             request.dropped,
         );
-        if let Some(writer) = &chat.writer {
-            writer.asked();
-        }
         let attempt = permit.take_attempt().map(Arc::new);
         let slot_look = request.slots.map(|slots| {
             active.note(|record| record.slots = Some(Arc::clone(&slots)));
@@ -391,18 +387,4 @@ fn note_sent(
             later_turn: peek.may_be_later_turn(),
         };
     });
-}
-
-/// Returns the predicted time in which the engine reads a prompt of `estimate` tokens; zero for an
-/// unknown engine.
-pub(super) fn expected_prefill(
-    app: &AppState,
-    engine: &str,
-    model: &str,
-    estimate: u64,
-) -> Duration {
-    let view = app.router.view();
-    view.engine(engine).map_or(Duration::ZERO, |engine| {
-        predict::prefill(&view.measurements, engine, model, estimate).time
-    })
 }

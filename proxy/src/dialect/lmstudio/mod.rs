@@ -11,7 +11,7 @@ mod v1;
 
 pub(crate) use self::{
     v0::{entry as v0_entry, list as v0_list},
-    v0_answer::{MeasuredAnswer, with_facts},
+    v0_answer::with_facts,
     v1::{list as v1_list, one as v1_one},
 };
 

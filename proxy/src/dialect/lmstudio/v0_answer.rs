@@ -12,26 +12,12 @@ use crate::{
     dialect::{
         chat::chat_answer::{AnswerEnd, ChatAnswer, ChatDelta},
         listed_model::ListedModel,
+        measured_answer::MeasuredAnswer,
     },
 };
 
 /// The members that are written anew where an engine has some of its own.
 const MEMBERS: [&str; 3] = ["stats", "model_info", "runtime"];
-
-/// The facts about an answer that Crucible or its engine measured.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct MeasuredAnswer {
-    /// The time from sending the prompt to the first token.
-    pub(crate) first_token: Option<Duration>,
-    /// The time in which the answer was generated.
-    pub(crate) generation: Option<Duration>,
-    /// The tokens that were generated in that time.
-    pub(crate) tokens: Option<u64>,
-    /// Whether the request names texts that end an answer: then nobody tells which end it was.
-    pub(crate) has_stops: bool,
-    /// Whether the request limits the answer.
-    pub(crate) has_limit: bool,
-}
 
 /// Returns the completion with these members at its end. What is no object stays as it is.
 pub(crate) fn with_facts(

@@ -26,8 +26,7 @@ use crate::{
     pipeline::{
         engine_answer::{attempt_outcome, count_failure, report},
         engine_lease::EngineLease,
-        first_token::FirstTokenBudget,
-        send::expected_prefill,
+        first_token::{FirstTokenBudget, expected_prefill},
         stream_record::StreamRecord,
     },
     relay::{

@@ -64,23 +64,6 @@ aliases = ["any-llama"]
 "#;
 
 #[test]
-fn a_tag_in_another_case_is_meant_before_no_tag() {
-    let view = view([
-        engine("gpu", Device::Gpu, &["shared"]),
-        engine("cpu", Device::Cpu, &["shared:latest"]),
-    ]);
-    for (name, place) in [
-        ("shared", "gpu/shared exact"),
-        ("SHARED", "gpu/shared exact"),
-        ("shared:latest", "cpu/shared:latest exact"),
-        ("Shared:LATEST", "cpu/shared:latest exact"),
-        ("cpu/Shared:LATEST", "cpu/shared:latest prefixed"),
-    ] {
-        assert_eq!(planned(&view, name, "").unwrap(), [place], "{name}");
-    }
-}
-
-#[test]
 fn a_name_finds_its_places() {
     let cases: &[(&str, &str, &[&str])] = &[
         ("qwen2.5-coder-7b", "", &["gpu/qwen2.5-coder-7b exact"]),

@@ -69,3 +69,24 @@ fn what_a_person_configured_and_other_engines_names_come_first() {
     let other = self::fleet(EngineKind::Openai);
     assert!(plan(&other, &demand("my-coder"), &config(""), None).is_err());
 }
+
+#[test]
+fn a_tag_in_another_case_is_meant_before_no_tag() {
+    let view = view([
+        engine("gpu", Device::Gpu, &["shared"]),
+        engine("cpu", Device::Cpu, &["shared:latest"]),
+    ]);
+    for (name, place) in [
+        ("shared", "gpu/shared exact"),
+        ("SHARED", "gpu/shared exact"),
+        ("shared:latest", "cpu/shared:latest exact"),
+        ("Shared:LATEST", "cpu/shared:latest exact"),
+        ("cpu/Shared:LATEST", "cpu/shared:latest prefixed"),
+    ] {
+        assert_eq!(
+            places(&plan(&view, &demand(name), &config(""), None).unwrap()),
+            [place],
+            "{name}"
+        );
+    }
+}

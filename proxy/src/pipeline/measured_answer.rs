@@ -17,10 +17,7 @@ use http_body_util::BodyExt as _;
 use super::answer;
 use crate::{
     body::{decode, peek::PeekedBody},
-    dialect::{
-        engine_lists::ListedModel,
-        lmstudio::{MeasuredAnswer, with_facts},
-    },
+    dialect::engine_lists::{ListedModel, MeasuredAnswer, with_facts},
     error::Error,
     guard::AdmittedClient,
     reply::or_refuse,
