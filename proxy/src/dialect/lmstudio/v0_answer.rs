@@ -1,7 +1,7 @@
 //! The members that whole answers on `/api/v0` have beside those of OpenAI: `stats`, `model_info` and `runtime`
 //! (<https://lmstudio.ai/docs/app/api/endpoints/rest>). A member that nobody knows is left out.
 
-use std::time::Duration;
+use std::{fmt::Write as _, time::Duration};
 
 use bytes::Bytes;
 use crucible_config::checked::EngineKind;
@@ -43,7 +43,8 @@ pub(crate) fn with_facts(
     ];
     for (name, members) in MEMBERS.into_iter().zip(members) {
         out.push(if out.is_empty() { '{' } else { ',' });
-        out.push_str(&format!("\"{name}\":{}", Value::Object(members)));
+        // Writing to a String cannot fail.
+        let _ = write!(out, "\"{name}\":{}", Value::Object(members));
     }
     out.push('}');
     out.into()
