@@ -280,3 +280,41 @@ fn hash_of(secret: &str) -> String {
     }
     text
 }
+
+#[tokio::test]
+async fn folders_that_are_no_absolute_paths_are_ignored_with_words() {
+    let mut person = Person::new("127.0.0.1:1");
+    person.set("XDG_CONFIG_HOME", "relative/config");
+    let printed = person.run(&["connect", "zed"]).await;
+    assert!(
+        printed.err.contains(
+            "XDG_CONFIG_HOME is \"relative/config\", which is no absolute path, and is ignored"
+        ),
+        "{printed:?}"
+    );
+    assert!(
+        printed.out.contains(".config/zed/settings.json") && !printed.out.contains("relative"),
+        "{printed:?}"
+    );
+    person.set("HOME", "nowhere");
+    let refused = person.run(&["connect", "zed"]).await;
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(
+        refused
+            .err
+            .contains("HOME is \"nowhere\", which is no absolute path"),
+        "{refused:?}"
+    );
+    let unknown = person.run(&["connect", "nope"]).await;
+    assert!(
+        unknown
+            .err
+            .contains("nope: no such client. Known are: aider,"),
+        "{unknown:?}"
+    );
+    let near = person.run(&["connect", "codexx"]).await;
+    assert!(
+        near.err.contains("; did you mean codex? Known are: "),
+        "{near:?}"
+    );
+}

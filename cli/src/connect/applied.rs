@@ -10,7 +10,11 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{assignment::PathStep, file_change::FileFormat, user_file::UserFile};
+use super::{
+    assignment::PathStep,
+    file_change::FileFormat,
+    user_file::{FileMode, UserFile, private},
+};
 
 /// The file that lists what was written.
 const RECORD: &str = "record.json";
@@ -38,6 +42,8 @@ pub(super) struct AppliedFile {
     pub(super) paths: Vec<Vec<PathStep>>,
     /// The folders that were made for it, the outermost first.
     pub(super) made: Vec<PathBuf>,
+    /// The permissions of the file before, on Unix.
+    pub(super) mode: Option<u32>,
 }
 
 /// The state of a file compared with what was written.
@@ -67,6 +73,8 @@ struct RecordedFileDoc {
     existed: bool,
     paths: Vec<Vec<PathStep>>,
     made: Vec<PathBuf>,
+    #[serde(default)]
+    mode: Option<u32>,
 }
 
 // === impl AppliedClient ===
@@ -107,6 +115,7 @@ impl AppliedClient {
                 after,
                 paths: file.paths,
                 made: file.made,
+                mode: file.mode,
             });
         }
         Ok(Some(this))
@@ -120,7 +129,7 @@ impl AppliedClient {
     pub(super) fn save(&self) -> Result<(), String> {
         let keep = |path: &Path, text: &str| {
             let old = UserFile::read(path)?;
-            old.write(text).map(drop)
+            old.write(text, FileMode::Kept).map(drop)
         };
         for (index, file) in self.files.iter().enumerate() {
             if let Some(before) = &file.before {
@@ -134,6 +143,7 @@ impl AppliedClient {
             existed: file.before.is_some(),
             paths: file.paths.clone(),
             made: file.made.clone(),
+            mode: file.mode,
         });
         let record = RecordDoc {
             version: 1,
@@ -160,6 +170,15 @@ impl AppliedClient {
 // === impl AppliedFile ===
 
 impl AppliedFile {
+    /// The permissions that the file gets back: those from before, unless somebody gave it others since.
+    pub(super) fn mode_before(&self, now: &UserFile) -> FileMode {
+        let is_ours = |mode| now.mode.is_none_or(|now| now == private(mode));
+        match self.mode.filter(|mode| is_ours(*mode)) {
+            Some(mode) => FileMode::As(mode),
+            None => FileMode::Kept,
+        }
+    }
+
     /// Compares the file as it is now with what was written.
     pub(super) fn without_ours(&self, now: &UserFile) -> WithoutOurs {
         if now.text == self.before {
@@ -207,6 +226,7 @@ mod tests {
             after: after.to_owned(),
             paths: vec![vec![PathStep::Key("ours".to_owned())]],
             made: Vec::new(),
+            mode: None,
         }
     }
 
@@ -214,6 +234,7 @@ mod tests {
         UserFile {
             path: PathBuf::from("x"),
             text: text.map(str::to_owned),
+            mode: None,
         }
     }
 

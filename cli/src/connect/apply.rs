@@ -5,7 +5,7 @@ use std::path::Path;
 use super::{
     applied::{AppliedClient, AppliedFile, WithoutOurs},
     client_program::{ClientFile, ClientProgram},
-    user_file::UserFile,
+    user_file::{FileMode, UserFile},
 };
 use crate::{CommandFailure, output::write_stdout};
 
@@ -15,7 +15,28 @@ struct PlannedFile {
     applied: AppliedFile,
 }
 
+// === impl PlannedFile ===
+
+impl PlannedFile {
+    /// The permissions that the file gets.
+    fn mode(&self, key: Option<&str>) -> FileMode {
+        match key {
+            Some(key) if self.applied.after.contains(key) => FileMode::Private,
+            _ => FileMode::Kept,
+        }
+    }
+
+    /// Whether the file is as it is to be already.
+    fn is_done(&self, key: Option<&str>) -> bool {
+        let is_private = self.mode(key) == FileMode::Kept || !self.now.is_open_to_others();
+        is_private && self.now.text.as_ref() == Some(&self.applied.after)
+    }
+}
+
 /// Writes the files of a client, after the difference was shown and the texts before were kept.
+///
+/// Returns whether there is something that can be taken back. A file in which `key` stands is readable by its user
+/// alone.
 ///
 /// # Errors
 /// A file cannot be changed; none is written then.
@@ -23,26 +44,23 @@ pub(super) fn apply(
     state_dir: &Path,
     client: &ClientProgram,
     files: &[ClientFile],
-) -> Result<(), CommandFailure> {
+    key: Option<&str>,
+) -> Result<bool, CommandFailure> {
     let known = AppliedClient::load(state_dir, client.name).map_err(CommandFailure::wrong)?;
     let mut planned = Vec::new();
     for file in files {
         planned.push(plan(client, known.as_ref(), file)?);
     }
     forgotten(client, known.as_ref(), &planned)?;
-    if planned
-        .iter()
-        .all(|file| file.now.text.as_ref() == Some(&file.applied.after))
-    {
+    if planned.iter().all(|file| file.is_done(key)) {
         write_stdout("nothing to change: the settings are there already");
-        return Ok(());
+        return Ok(known.is_some());
     }
     for file in &planned {
-        write_stdout(&difference(
-            &file.now.path,
-            file.now.text(),
-            &file.applied.after,
-        ));
+        let (now, after) = (file.now.text(), &file.applied.after);
+        if now != after {
+            write_stdout(&difference(&file.now.path, now, after));
+        }
     }
     let mut record = AppliedClient::new(state_dir, client.name);
     record.files = planned.iter().map(|file| file.applied.clone()).collect();
@@ -50,7 +68,7 @@ pub(super) fn apply(
     for (index, file) in planned.iter().enumerate() {
         let made = file
             .now
-            .write(&file.applied.after)
+            .write(&file.applied.after, file.mode(key))
             .map_err(CommandFailure::wrong)?;
         if let Some(kept) = record.files.get_mut(index)
             && kept.made.is_empty()
@@ -63,7 +81,8 @@ pub(super) fn apply(
             write_stdout(&format!("before:  {}", kept.display()));
         }
     }
-    record.save().map_err(CommandFailure::wrong)
+    record.save().map_err(CommandFailure::wrong)?;
+    Ok(true)
 }
 
 /// Takes back what was written for a client.
@@ -146,6 +165,7 @@ fn plan(
             before,
             after,
             made: old.map(|old| old.made.clone()).unwrap_or_default(),
+            mode: old.map_or(now.mode, |old| old.mode),
         },
         now,
     })
@@ -172,7 +192,7 @@ fn take_back(file: &AppliedFile, now: &UserFile, without: WithoutOurs) -> Result
     let path = file.path.display();
     match (without, &file.before) {
         (WithoutOurs::AsWritten, Some(before)) => {
-            now.write(before)?;
+            now.write(before, file.mode_before(now))?;
             write_stdout(&format!("restored: {path}"));
         }
         (WithoutOurs::AsWritten, None) => {
@@ -180,7 +200,7 @@ fn take_back(file: &AppliedFile, now: &UserFile, without: WithoutOurs) -> Result
             write_stdout(&format!("removed: {path}, which did not exist before"));
         }
         (WithoutOurs::Merged(text), _) => {
-            now.write(&text)?;
+            now.write(&text, file.mode_before(now))?;
             write_stdout(&format!(
                 "taken out: {path}; what was changed there since is kept"
             ));

@@ -46,8 +46,10 @@ pub fn run(common: &CommonArgs, args: &ConnectArgs) -> Result<(), CommandFailure
     let client = args.client.as_deref().map(clients::find).transpose();
     let client = client.map_err(CommandFailure::usage)?;
     let config = sources::load(common)?.current();
-    let folders = UserFolders::of_process()
-        .ok_or_else(|| CommandFailure::wrong("no home folder is known: set HOME"))?;
+    let folders = UserFolders::of_process().map_err(CommandFailure::wrong)?;
+    if let Some(words) = folders.ignored() {
+        write_stderr(&format!("note: {words}"));
+    }
     let Some(client) = client else {
         let listed = show::look(&folders, &config.state_dir);
         write_stdout(&if args.output.json {
@@ -134,14 +136,17 @@ async fn apply_and_verify(
             client.title, client.name
         )));
     }
-    apply::apply(&config.state_dir, client, &setup.files)?;
+    let key = settings.key.as_deref();
+    let can_undo = apply::apply(&config.state_dir, client, &setup.files, key)?;
     for (index, step) in setup.steps.iter().enumerate() {
         if index == 0 {
             write_stdout("\nWhat is left to do:");
         }
         write_stdout(&format!("{}. {step}", index + 1));
     }
-    write_stdout(&format!("\nback: crucible connect {} --undo", client.name));
+    if can_undo {
+        write_stdout(&format!("\nback: crucible connect {} --undo", client.name));
+    }
     if target.running.is_none() {
         return Err(CommandFailure::wrong(format!(
             "not verified: no Crucible answers at {}. Start it with `crucible`, then run this again",

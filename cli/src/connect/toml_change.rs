@@ -44,15 +44,18 @@ pub(super) fn take_out(
         now: &values(document.as_table()),
     };
     let plan = Restoration::plan(&states, paths);
+    let text_before = read(before)?;
     for (path, value) in &plan.values {
         match value {
-            Some(value) => put(
+            Some(value) => put_as(
                 document.as_table_mut(),
                 &Assignment {
                     path: path.clone(),
                     value: value.clone(),
                     only_where_absent: false,
                 },
+                // In the spelling from before: its quotes, its way to write a number.
+                written(text_before.as_table(), path),
             )?,
             None => remove(document.as_table_mut(), path),
         }
@@ -108,7 +111,32 @@ fn json_value(value: &toml_edit::Value) -> Value {
     }
 }
 
+/// The value at a path as its text spells it.
+fn written(root: &Table, path: &[PathStep]) -> Option<toml_edit::Value> {
+    let mut table: &dyn TableLike = root;
+    let (last, way) = path.split_last()?;
+    for step in way {
+        let PathStep::Key(key) = step else {
+            return None;
+        };
+        table = table.get(key)?.as_table_like()?;
+    }
+    let PathStep::Key(key) = last else {
+        return None;
+    };
+    table.get(key)?.as_value().cloned()
+}
+
 fn put(root: &mut Table, assignment: &Assignment) -> Result<(), String> {
+    put_as(root, assignment, None)
+}
+
+/// Puts a value in, in this spelling where there is one.
+fn put_as(
+    root: &mut Table,
+    assignment: &Assignment,
+    spelled: Option<toml_edit::Value>,
+) -> Result<(), String> {
     let keys: Vec<&str> = assignment
         .path
         .iter()
@@ -131,7 +159,7 @@ fn put(root: &mut Table, assignment: &Assignment) -> Result<(), String> {
             format!("has something else than a table at {path}")
         })?;
     }
-    let item = item(&assignment.value);
+    let item = spelled.map_or_else(|| item(&assignment.value), Item::Value);
     match table.get_mut(last) {
         Some(_) if assignment.only_where_absent => {}
         Some(old) => match (old.as_value_mut(), item.into_value()) {

@@ -16,6 +16,50 @@ pub(super) struct UserFile {
     pub(super) path: PathBuf,
     /// The text of the file; `None` where it does not exist.
     pub(super) text: Option<String>,
+    /// The permissions of the file, on Unix.
+    pub(super) mode: Option<u32>,
+}
+
+/// The permissions that a file gets when it is written; a new one is readable by its user alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FileMode {
+    /// Those that it has.
+    Kept,
+    /// Those that it has, without what they let others do.
+    Private,
+    /// These.
+    As(u32),
+}
+
+/// The permissions without what they let others do.
+pub(super) const fn private(mode: u32) -> u32 {
+    mode & !0o077
+}
+
+#[cfg(unix)]
+#[expect(clippy::unnecessary_wraps, reason = "other systems have none")]
+fn mode_of(permissions: &fs::Permissions) -> Option<u32> {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    Some(permissions.mode() & 0o7777)
+}
+
+#[cfg(not(unix))]
+fn mode_of(_: &fs::Permissions) -> Option<u32> {
+    None
+}
+
+#[cfg(unix)]
+#[expect(clippy::unnecessary_wraps, reason = "other systems have none")]
+fn permissions_of(mode: u32) -> Option<fs::Permissions> {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    Some(fs::Permissions::from_mode(mode))
+}
+
+#[cfg(not(unix))]
+fn permissions_of(_: u32) -> Option<fs::Permissions> {
+    None
 }
 
 // === impl UserFile ===
@@ -41,6 +85,7 @@ impl UserFile {
                 Ok(Self {
                     path: real,
                     text: Some(text),
+                    mode: mode_of(&about.permissions()),
                 })
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -50,6 +95,7 @@ impl UserFile {
                 Ok(Self {
                     path: path.to_owned(),
                     text: None,
+                    mode: None,
                 })
             }
             Err(error) => Err(named(&error)),
@@ -61,12 +107,16 @@ impl UserFile {
         self.text.as_deref().unwrap_or_default()
     }
 
-    /// Writes another text in place of the one that was read, with the same permissions; a new file is
-    /// readable by its user alone. Returns the folders that had to be made, the outermost first.
+    /// Whether others than its user may read or write the file.
+    pub(super) fn is_open_to_others(&self) -> bool {
+        self.mode.is_some_and(|mode| private(mode) != mode)
+    }
+
+    /// Writes another text in place of the one that was read, with these permissions. Returns the folders that had to be made, the outermost first.
     ///
     /// # Errors
     /// It cannot be written, is marked as read-only, or was changed since it was read.
-    pub(super) fn write(&self, text: &str) -> Result<Vec<PathBuf>, String> {
+    pub(super) fn write(&self, text: &str, wanted: FileMode) -> Result<Vec<PathBuf>, String> {
         let named = |words: &dyn std::fmt::Display| format!("{}: {words}", self.path.display());
         let folder = self.path.parent().ok_or_else(|| named(&"has no folder"))?;
         let made = missing_folders(folder);
@@ -79,6 +129,14 @@ impl UserFile {
             }
             Ok(about) => Some(about.permissions()),
             Err(_) => None,
+        };
+        let permissions = match (wanted, &permissions) {
+            (FileMode::Kept, _) | (FileMode::Private, None) => permissions,
+            (FileMode::Private, Some(now)) => {
+                let alone = mode_of(now).and_then(|mode| permissions_of(private(mode)));
+                alone.or(permissions)
+            }
+            (FileMode::As(bits), _) => permissions_of(bits).or(permissions),
         };
         let mut file = tempfile::NamedTempFile::new_in(folder).map_err(|e| named(&e))?;
         file.write_all(text.as_bytes()).map_err(|e| named(&e))?;

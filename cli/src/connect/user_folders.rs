@@ -5,6 +5,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// The variable with the folder of settings, on systems that follow XDG.
+const XDG: &str = "XDG_CONFIG_HOME";
+
 /// The systems whose folders differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum UserSystem {
@@ -27,8 +30,11 @@ pub(crate) struct UserFolders {
 // === impl UserFolders ===
 
 impl UserFolders {
-    /// The folders of the user who runs this process; `None` where no home folder is known.
-    pub(crate) fn of_process() -> Option<Self> {
+    /// The folders of the user who runs this process.
+    ///
+    /// # Errors
+    /// No home folder is known, in words.
+    pub(crate) fn of_process() -> Result<Self, String> {
         let system = if cfg!(windows) {
             UserSystem::Windows
         } else if cfg!(target_os = "macos") {
@@ -39,11 +45,13 @@ impl UserFolders {
         let variables = std::env::vars_os().filter_map(|(name, value)| {
             Some((name.into_string().ok()?, value.into_string().ok()?))
         });
-        Some(Self::new(
-            system,
-            std::env::home_dir()?,
-            variables.collect(),
-        ))
+        let home = std::env::home_dir().filter(|home| !home.as_os_str().is_empty());
+        let home = home.ok_or_else(|| "no home folder is known: set HOME".to_owned())?;
+        if home.is_relative() {
+            let words = "which is no absolute path: set it to your home folder";
+            return Err(format!("HOME is {:?}, {words}", home.display().to_string()));
+        }
+        Ok(Self::new(system, home, variables.collect()))
     }
 
     /// The folders below this home folder, with these environment variables.
@@ -70,10 +78,20 @@ impl UserFolders {
         (!value.is_empty()).then(|| PathBuf::from(value))
     }
 
+    /// A sentence where `XDG_CONFIG_HOME` is no absolute path: XDG has it ignored then.
+    pub(crate) fn ignored(&self) -> Option<String> {
+        let folder = self.named_by(XDG).filter(|folder| folder.is_relative())?;
+        let folder = folder.display().to_string();
+        Some(format!(
+            "{XDG} is {folder:?}, which is no absolute path, and is ignored"
+        ))
+    }
+
     /// The folder of command line programs that follow XDG: `XDG_CONFIG_HOME`, else `~/.config`, on every
     /// system.
     pub(crate) fn xdg_config(&self) -> PathBuf {
-        self.named_by("XDG_CONFIG_HOME")
+        self.named_by(XDG)
+            .filter(|folder| folder.is_absolute())
             .unwrap_or_else(|| self.home.join(".config"))
     }
 

@@ -104,6 +104,7 @@ pub(super) fn take_out(
     } else if paths.is_empty() {
         return Err("is Crucible's own and was changed".to_owned());
     }
+    let text_before = before;
     let (before, after) = (read(before)?, read(after)?);
     let states = FileStates {
         before: &before,
@@ -115,7 +116,10 @@ pub(super) fn take_out(
         if let ([PathStep::Key(key)], Some(value)) = (path.as_slice(), value)
             && let Some(old) = value_at(&after, path)
         {
-            changed = replaced(&changed, key, old, value)?;
+            // In the spelling from before, with its quotes.
+            let spelled = line_of(text_before, key, value).map(|(_, written, _)| written);
+            let spelled = spelled.unwrap_or_else(|_| value.to_string());
+            changed = replaced_as(&changed, key, old, &spelled)?;
         }
     }
     match read(&changed) {
@@ -178,22 +182,39 @@ fn element(document: &mut Value, members: &[(&'static str, Value)]) -> Result<Ve
 
 /// Returns the text in which the line of a key has another value. A comment behind the value stays.
 fn replaced(text: &str, key: &str, old: &Value, value: &Value) -> Result<String, String> {
+    replaced_as(text, key, old, &value.to_string())
+}
+
+/// The same with the text of the value.
+fn replaced_as(text: &str, key: &str, old: &Value, written: &str) -> Result<String, String> {
+    let (at, _, comment) = line_of(text, key, old)?;
+    let mut lines: Vec<&str> = text.split('\n').collect();
+    let line = format!("{key}: {written}{comment}");
+    if let Some(place) = lines.get_mut(at) {
+        *place = &line;
+    }
+    Ok(lines.join("\n"))
+}
+
+/// The only line that sets a key to this value: its place, the text of the value, and what follows it.
+fn line_of(text: &str, key: &str, value: &Value) -> Result<(usize, String, String), String> {
     let lead = format!("{key}:");
-    let mut lines: Vec<String> = text.split('\n').map(str::to_owned).collect();
-    let mut found = lines.iter_mut().filter(|line| line.starts_with(&lead));
-    let (Some(line), None) = (found.next(), found.next()) else {
+    let mut found = text
+        .split('\n')
+        .enumerate()
+        .filter(|(_, line)| line.starts_with(&lead));
+    let (Some((at, line)), None) = (found.next(), found.next()) else {
         return Err(format!("sets {key} in a way that cannot be changed safely"));
     };
-    let rest = line.get(lead.len()..).unwrap_or_default().to_owned();
-    let is_old = |written: &str| serde_saphyr::from_str::<Value>(written).is_ok_and(|v| v == *old);
+    let rest = line.get(lead.len()..).unwrap_or_default();
+    let is_it = |written: &str| serde_saphyr::from_str::<Value>(written).is_ok_and(|v| v == *value);
     let comments = rest.match_indices(" #").map(|(at, _)| at);
     let comment = comments
-        .filter(|at| is_old(rest.get(..*at).unwrap_or_default()))
+        .filter(|at| is_it(rest.get(..*at).unwrap_or_default()))
         .last()
-        .and_then(|at| rest.get(at..))
-        .unwrap_or_default();
-    *line = format!("{lead} {value}{comment}");
-    Ok(lines.join("\n"))
+        .unwrap_or(rest.len());
+    let (written, comment) = rest.split_at(comment);
+    Ok((at, written.trim().to_owned(), comment.to_owned()))
 }
 
 #[cfg(test)]

@@ -219,3 +219,134 @@ async fn a_file_that_cannot_be_changed_safely_is_left_alone_and_said() {
         );
     }
 }
+
+#[tokio::test]
+async fn the_quotes_from_before_come_back_when_the_file_was_changed_since() {
+    let (_sim, _crucible, person) = running("").await;
+    for (client, file, before, added) in [
+        (
+            "codex",
+            ".codex/config.toml",
+            "model = 'gpt' # theirs\nmodel_context_window = 1_000\n",
+            "model_reasoning_effort = 'low'\n",
+        ),
+        (
+            "aider",
+            ".aider.conf.yml",
+            "model: 'gpt' # theirs\ndark-mode: true\n",
+            "light-mode: false\n",
+        ),
+    ] {
+        let path = person.write(file, before);
+        let read = || std::fs::read_to_string(&path).expect("text");
+        assert_eq!(person.run(&["connect", client, "--apply"]).await.code, 0);
+        // Beside each line that was written, so that the values are compared.
+        let written = read();
+        let first = written.lines().next().expect("a line").to_owned();
+        let text = written.replacen(&first, &format!("{added}{first}"), 1);
+        person.write(file, &text);
+        let undone = person.run(&["connect", client, "--undo"]).await;
+        assert_eq!(undone.code, 0, "{undone:?}");
+        assert_eq!(read(), format!("{added}{before}"), "{client}");
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_file_with_a_key_is_its_users_alone_and_gets_its_permissions_back() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let (_sim, _crucible, person) = running("").await;
+    let file = ".claude/settings.json";
+    let before = "{\n  \"env\": {\"ANTHROPIC_API_KEY\": \"sk-theirs\"}\n}\n";
+    let path = person.write(file, before);
+    let mode = || {
+        std::fs::metadata(&path)
+            .expect("there")
+            .permissions()
+            .mode()
+            & 0o777
+    };
+    let set =
+        |to| std::fs::set_permissions(&path, std::fs::Permissions::from_mode(to)).expect("set");
+    let apply = async |key: &[&str]| {
+        let args = [&["connect", "claude-code", "--apply"], key].concat();
+        person.run(&args).await
+    };
+    let key = ["--key", "sk-crucible"];
+    set(0o644);
+    assert_eq!(apply(&[]).await.code, 0);
+    assert_eq!(mode(), 0o644, "it has no key");
+    let text = std::fs::read_to_string(&path).expect("text");
+    assert!(
+        !text.contains("sk-theirs"),
+        "the key of its vendor would go along: {text}"
+    );
+    assert_eq!(apply(&key).await.code, 0);
+    assert_eq!(mode(), 0o600);
+    // Nothing changes but who may read it.
+    set(0o640);
+    assert_eq!(apply(&key).await.code, 0);
+    assert_eq!(mode(), 0o600);
+    // What is gone comes back as it was.
+    std::fs::remove_file(&path).expect("removed");
+    assert_eq!(
+        person.run(&["connect", "claude-code", "--undo"]).await.code,
+        0
+    );
+    assert_eq!(std::fs::read_to_string(&path).expect("text"), before);
+    assert_eq!(mode(), 0o644);
+    // What is stricter stays so.
+    set(0o400);
+    set(0o600);
+    assert_eq!(apply(&key).await.code, 0);
+    assert_eq!(mode(), 0o600);
+    assert_eq!(
+        person.run(&["connect", "claude-code", "--undo"]).await.code,
+        0
+    );
+    assert_eq!(mode(), 0o600);
+}
+
+#[tokio::test]
+async fn a_profile_that_names_another_provider_is_changed_too_and_comes_back() {
+    let (_sim, _crucible, person) = running("").await;
+    let file = ".codex/config.toml";
+    let before = "profile = \"work\"\n\n[profiles.work]\nmodel_provider = \"azure\"\nmodel = 'gpt' # theirs\napproval_policy = \"never\"\n";
+    let path = person.write(file, before);
+    let read = || std::fs::read_to_string(&path).expect("text");
+    assert_eq!(person.run(&["connect", "codex", "--apply"]).await.code, 0);
+    let text = read();
+    let profile = text.split("[profiles.work]").nth(1).expect("the profile");
+    let profile = profile.split("\n[").next().expect("its lines");
+    for line in [
+        "model_provider = \"crucible\"",
+        "# theirs",
+        "approval_policy = \"never\"",
+    ] {
+        assert!(profile.contains(line), "{line}: {text}");
+    }
+    assert!(
+        !profile.contains("gpt") && !profile.contains("model_context_window"),
+        "{text}"
+    );
+    assert_eq!(person.run(&["connect", "codex", "--undo"]).await.code, 0);
+    assert_eq!(read(), before);
+}
+
+#[tokio::test]
+async fn settings_that_were_there_already_offer_no_way_back() {
+    let (_sim, _crucible, person) = running("").await;
+    let first = person.run(&["connect", "zed", "--apply"]).await;
+    assert!(first.out.contains("connect zed --undo"), "{first:?}");
+    let again = person.run(&["connect", "zed", "--apply"]).await;
+    assert!(
+        again.out.contains("nothing to change") && again.out.contains("--undo"),
+        "{again:?}"
+    );
+    std::fs::remove_dir_all(person.state().join("connect")).expect("removed");
+    let theirs = person.run(&["connect", "zed", "--apply"]).await;
+    assert_eq!(theirs.code, 0, "{theirs:?}");
+    assert!(theirs.out.contains("nothing to change"), "{theirs:?}");
+    assert!(!theirs.out.contains("--undo"), "{theirs:?}");
+}

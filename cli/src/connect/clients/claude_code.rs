@@ -29,6 +29,7 @@ pub(crate) static CLAUDE_CODE: ClientProgram = ClientProgram {
         "`CLAUDE_CODE_MAX_CONTEXT_TOKENS` is the context that Crucible gives; without it a million tokens are assumed of a model that it does not know.",
         "Its automatic permission mode has each command judged by a service of its vendor, which no other server has: the mode `default` asks the user instead.",
         "`CLAUDE_CODE_DISABLE_NONSTREAMING_FALLBACK` keeps it from sending a request a second time after an error in a stream.",
+        "`ANTHROPIC_API_KEY` is emptied: Claude Code would send it beside the key of Crucible.",
         "`CLAUDE_CODE_ATTRIBUTION_HEADER=0` leaves out a line that differs from request to request and would spoil the engine's prompt cache.",
     ],
     read_in: "the help, variables and behaviour of Claude Code 2.1.332",
@@ -67,6 +68,8 @@ fn setup(settings: &ClientSettings, folders: &UserFolders) -> ClientSetup {
     let mut values: Vec<Assignment> = variables
         .map(|(name, value)| Assignment::set(["env", name], value))
         .collect();
+    // A key of its vendor in the environment would be sent beside the token.
+    values.push(Assignment::set(["env", "ANTHROPIC_API_KEY"], ""));
     values.push(Assignment::fill(["permissions", "defaultMode"], "default"));
     ClientSetup {
         files: vec![ClientFile {

@@ -1,15 +1,19 @@
 //! Codex: `/v1/responses` only, by a provider in its TOML file or by `-c` flags.
 
 use crate::connect::{
-    assignment::Assignment,
+    assignment::{Assignment, PathStep},
     client_program::{
         ClientFile, ClientFormat, ClientLaunch, ClientProgram, ClientSetup, FirstPrompt,
     },
     client_settings::ClientSettings,
     file_change::FileChange,
+    toml_change,
     user_folders::UserFolders,
 };
-use std::path::PathBuf;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 /// The variable that the provider reads its key from.
 const KEY_VARIABLE: &str = "CRUCIBLE_KEY";
@@ -29,6 +33,7 @@ pub(crate) static CODEX: ClientProgram = ClientProgram {
     limits: &[
         "Its first prompt is about 10,000 tokens.",
         "`model_context_window` is the context that Crucible gives; without it Codex assumes that of a model of its vendor.",
+        "A profile that its file chooses counts before the values at the top, so where it names a model or a provider these are set there too; `crucible launch codex` cannot know that.",
         "It leaves after 300 s without an event; Crucible sends it events while a prompt is read.",
         "`codex --oss` needs none of this once Crucible listens on the engine's port: see docs/takeover.md.",
     ],
@@ -58,11 +63,36 @@ fn assignments(settings: &ClientSettings) -> Vec<Assignment> {
     all
 }
 
+/// The same values in the profile that the file chooses, where that has others: they count before those at its top.
+fn in_profile(path: &Path, values: &[Assignment]) -> Vec<Assignment> {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let Ok(document) = toml_change::read(&text) else {
+        // The change of the file says why it cannot be read.
+        return Vec::new();
+    };
+    let chosen = toml_change::values(document.as_table());
+    let Some(name) = chosen["profile"].as_str() else {
+        return Vec::new();
+    };
+    let profile = &chosen["profiles"][name];
+    let top = values.iter().filter_map(|value| match &*value.path {
+        [PathStep::Key(key)] if !profile[key].is_null() => {
+            let set = Assignment::set(["profiles", name, key], value.value.clone());
+            Some(set)
+        }
+        _ => None,
+    });
+    top.collect()
+}
+
 fn setup(settings: &ClientSettings, folders: &UserFolders) -> ClientSetup {
     let mut setup = ClientSetup::default();
+    let path = folder(folders).join("config.toml");
+    let mut values = assignments(settings);
+    values.extend(in_profile(&path, &values));
     setup.files.push(ClientFile {
-        path: folder(folders).join("config.toml"),
-        change: FileChange::Toml(assignments(settings)),
+        path,
+        change: FileChange::Toml(values),
     });
     if settings.key.is_some() {
         setup.steps.push(format!(

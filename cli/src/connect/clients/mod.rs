@@ -55,7 +55,7 @@ pub(crate) fn find(name: &str) -> Result<&'static ClientProgram, String> {
     found.copied().ok_or_else(|| {
         let names = CLIENTS.map(|client| client.name);
         let near = nearest(&wanted, names.iter().copied());
-        let near = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
+        let near = near.map_or_else(|| ".".to_owned(), |near| format!("; did you mean {near}?"));
         format!(
             "{name}: no such client{near} Known are: {}",
             names.join(", ")
