@@ -10,3 +10,19 @@ labels! {
         Other = "other",
     }
 }
+
+impl Endpoint {
+    /// The endpoints of clients' requests, which metrics count; scrapes, probes and the pages of Crucible
+    /// itself are not among them.
+    pub const OF_CLIENTS: &'static [Self] = &[
+        Self::Chat,
+        Self::Completions,
+        Self::Embeddings,
+        Self::Rerank,
+        Self::Models,
+        Self::Responses,
+        Self::Messages,
+        Self::Native,
+        Self::Other,
+    ];
+}

@@ -162,7 +162,7 @@ impl Instance {
         if let Some(writer) = writer {
             background.spawn(writer.run(router.clone(), state, router_cancel.clone()));
         }
-        let upstream = Upstream::new(current.timeouts.connect);
+        let upstream = Upstream::new(current.timeouts.connect, metrics.clone());
         background.spawn(upstream.clone().sweep(router_cancel.clone()));
         let app = AppState::new(
             config.clone(),

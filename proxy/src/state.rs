@@ -102,7 +102,18 @@ impl AppState {
         let view = self.router.fresh_view();
         self.metrics.update_view(&view);
         self.update_prompts(&view);
+        self.update_retry_budgets(&view);
         self.metrics.update_runtime();
+    }
+
+    /// Shows how many requests to each engine may be sent a second time.
+    fn update_retry_budgets(&self, view: &View) {
+        for engine in &view.engines {
+            if let Some(address) = self.router.engine_address(&engine.name) {
+                let left = self.upstream.retries_left(&address);
+                self.metrics.set_retry_budget(&engine.name, left);
+            }
+        }
     }
 }
 

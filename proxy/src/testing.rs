@@ -52,8 +52,8 @@ pub(crate) fn app(toml: &str) -> AppState {
     AppState::new(
         config,
         router,
-        metrics,
-        Upstream::new(Duration::from_secs(2)),
+        metrics.clone(),
+        Upstream::new(Duration::from_secs(2), metrics),
         CancellationToken::new(),
         CancellationToken::new(),
         events,

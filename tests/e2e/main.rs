@@ -54,6 +54,7 @@ mod llama_router;
 mod lmstudio;
 mod lmstudio_api;
 mod messages;
+mod metrics;
 mod modelfile;
 mod models;
 mod names;
@@ -94,6 +95,7 @@ mod residency;
 #[cfg(target_os = "linux")]
 mod resources;
 mod responses;
+mod revision;
 mod scheduler;
 mod secrets;
 mod settings;

@@ -36,7 +36,7 @@ use super::answers::{openai, speaker};
 const CACHED: &str = r#","usage":{"prompt_tokens":10,"completion_tokens":1,"total_tokens":11,"prompt_tokens_details":{"cached_tokens":9}}"#;
 
 /// Counters and histograms that the load may leave at 0, and why.
-const UNTOUCHED: [(&str, &str); 5] = [
+const UNTOUCHED: [(&str, &str); 4] = [
     (
         "crucible_connections_evicted_total",
         "needs all places of limits.connections to be taken",
@@ -46,10 +46,6 @@ const UNTOUCHED: [(&str, &str); 5] = [
         "needs more than 200 names of models",
     ),
     ("crucible_log_dropped_total", "needs a disk that is full"),
-    (
-        "crucible_upstream_connect_duration_seconds",
-        "counts new connections only",
-    ),
     (
         "crucible_retries_total",
         "needs an engine that closes an idle connection at the moment of a request",

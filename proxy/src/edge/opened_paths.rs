@@ -156,8 +156,9 @@ async fn forward(
             sent.headers_mut().insert(name, value.clone());
         }
     }
-    let passed = parts.upstream.pass(&address, token.as_deref(), sent).await;
-    let (answer, body) = passed?.into_parts();
+    let upstream = &parts.upstream;
+    let passed = upstream.pass(&engine.name, &address, token.as_deref(), sent);
+    let (answer, body) = passed.await?.into_parts();
     let mut response = Response::new(Body::empty());
     *response.status_mut() = answer.status;
     for name in &PASSED_BACK {

@@ -12,7 +12,7 @@ use axum::{body::Body, extract::Request, response::Response};
 use bytes::Bytes;
 use crucible_config::management::passed_paths;
 use crucible_router::handle::RouterHandle;
-use http::HeaderValue;
+use http::{HeaderValue, Method, header};
 use http_body::{Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
@@ -121,6 +121,12 @@ where
         let path = request.uri().path();
         let dialect = dialect::of_request(path, request.headers());
         let endpoint = dialect.map_or_else(|| endpoint(path), ClientDialect::endpoint);
+        // A browser's question before its request is no request of a client.
+        let endpoint = if is_preflight(&request) {
+            Endpoint::Admin
+        } else {
+            endpoint
+        };
         if endpoint == Endpoint::Admin {
             // Who looks sees everything that ended before.
             self.parts.ledger.settle();
@@ -196,6 +202,13 @@ pub(super) fn refused(ledger: &Ledger, error: &Error) -> String {
         in_load: false,
     });
     id
+}
+
+/// Whether a browser asks for leave to send a request.
+fn is_preflight(request: &Request) -> bool {
+    let headers = request.headers();
+    request.method() == Method::OPTIONS
+        && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
 }
 
 /// The endpoint of a canonical path that no client format has.

@@ -8,10 +8,8 @@ use crate::label::labels;
 labels! {
     /// The way in which an engine failed while it was answering a request.
     UpstreamError {
-        Dns = "dns", Connect = "connect", ConnectTimeout = "connect_timeout",
-        HeaderTimeout = "header_timeout", FirstTokenTimeout = "first_token_timeout",
-        IdleTimeout = "idle_timeout", ToolCallTimeout = "tool_call_timeout",
-        ResponseTimeout = "response_timeout", LoadTimeout = "load_timeout", Reset = "reset",
+        Connect = "connect", FirstTokenTimeout = "first_token_timeout",
+        IdleTimeout = "idle_timeout", ResponseTimeout = "response_timeout", Reset = "reset",
         Truncated = "truncated", Http5xx = "http_5xx", Http429 = "http_429", BadHttp = "bad_http",
         BadJson = "bad_json", BadSse = "bad_sse", Oversize = "oversize",
     }
@@ -21,7 +19,7 @@ labels! {
     AbortCause {
         ClientGone = "client_gone", ClientSlow = "client_slow",
         FirstTokenTimeout = "first_token_timeout", IdleTimeout = "idle_timeout",
-        ToolCallTimeout = "tool_call_timeout", ResponseTimeout = "response_timeout",
+        ResponseTimeout = "response_timeout",
         LoadTimeout = "load_timeout", UpstreamCut = "upstream_cut",
         UpstreamBadData = "upstream_bad_data", Shutdown = "shutdown",
     }
@@ -30,7 +28,7 @@ labels! {
     /// The reason why a later candidate of the plan was tried.
     FallbackReason {
         Connect = "connect", Timeout = "timeout", Http5xx = "5xx", BreakerOpen = "breaker_open",
-        QueueFull = "queue_full", Overload = "overload", LoadFailed = "load_failed", ModelMissing = "model_missing",
+        QueueFull = "queue_full", Overload = "overload", LoadFailed = "load_failed",
         ContextLength = "context_length",
     }
 }

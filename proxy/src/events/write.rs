@@ -210,6 +210,7 @@ impl Files {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::ExpositionFormat;
 
     fn files(folder: &Path, bound: u64) -> Files {
         Files {
@@ -261,7 +262,7 @@ mod tests {
         writer.missing = 0;
         assert_eq!(writer.text(&mut Vec::new(), &View::default()), b"");
         let counted = "crucible_log_dropped_total{sink=\"events\"} 3\n";
-        let (_, text) = metrics.encode().unwrap();
-        assert!(String::from_utf8(text).unwrap().contains(counted));
+        let text = metrics.encode(ExpositionFormat::Text).unwrap();
+        assert!(text.contains(counted));
     }
 }

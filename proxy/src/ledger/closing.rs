@@ -15,12 +15,12 @@ use crate::{
         ended_request::{EndedRequest, Moment},
         phases, reuse, sample,
     },
-    metrics::{DisconnectPhase, DroppedParam, RequestRecord},
+    metrics::{DisconnectPhase, Metrics, RequestRecord},
     request::{RequestFacts, RequestPhase},
 };
 
-/// The status that is logged and counted for a client that left before its answer began; nginx
-/// coined the number.
+/// The status that is logged and counted for a client that left before its answer ended; nginx coined
+/// the number.
 const CLIENT_CLOSED: u16 = 499;
 
 // === impl EndedRequest ===
@@ -35,7 +35,7 @@ impl EndedRequest {
         self.trace(ledger, &record);
         self.count(ledger, &record);
         self.charge(ledger, &record, now);
-        let status = record.status.unwrap_or_else(client_closed).as_u16();
+        let status = status(&record).as_u16();
         let ended = (self.at, now.wall_at(self.at));
         ledger.events.request(&self.request, &record, status, ended);
         self.log(&record);
@@ -73,31 +73,14 @@ impl EndedRequest {
 
     fn count(&self, ledger: &Ledger, record: &RequestFacts) {
         let metrics = &ledger.metrics;
-        let code = record.status.unwrap_or_else(client_closed);
-        let duration = self.at - self.request.started;
+        let code = status(record);
         let model = record.model.as_deref().unwrap_or_default();
         if record.engine.is_some() {
             metrics.admit_models_of_view(model, &ledger.router.view());
         }
-        metrics.request(&RequestRecord {
-            endpoint: self.request.endpoint,
-            engine: record.engine.as_deref(),
-            model,
-            stream: record.stream,
-            code,
-            duration,
-            phases: phases::of(record, self.request.started, self.at, self.in_load),
-            prefill: phases::prefill(record),
-            first_token: record.first_token_at.map(|at| at - self.request.started),
-            predicted: record.predicted,
-            output_time: record.output_time,
-            content_events: u64::from(self.request.tokens()),
-            usage: record.usage,
-            stream_bytes: record.stream_bytes,
-            stream_flushes: record.stream_flushes,
-            reason: record.reason,
-            defaults: &record.defaults,
-        });
+        if self.request.endpoint != Endpoint::Admin {
+            self.count_request(metrics, record, code);
+        }
         let engine = record.engine.as_deref();
         if let Some(kind) = record.error
             && record.status.is_some_and(|s| s.as_u16() >= 400)
@@ -117,9 +100,33 @@ impl EndedRequest {
         if let Some(cause) = cause_of_abort(record) {
             metrics.stream_aborted(engine, cause);
         }
-        for name in &record.dropped {
-            metrics.param_dropped(engine, DroppedParam::from_name(name));
+        for param in &record.dropped {
+            metrics.param_dropped(engine, *param);
         }
+    }
+
+    /// Counts the request of a client.
+    fn count_request(&self, metrics: &Metrics, record: &RequestFacts, code: StatusCode) {
+        let duration = self.at - self.request.started;
+        metrics.request(&RequestRecord {
+            endpoint: self.request.endpoint,
+            engine: record.engine.as_deref(),
+            model: record.model.as_deref().unwrap_or_default(),
+            stream: record.stream,
+            code,
+            duration,
+            phases: phases::of(record, self.request.started, self.at, self.in_load),
+            prefill: phases::prefill(record),
+            first_token: record.first_token_at.map(|at| at - self.request.started),
+            predicted: record.predicted,
+            output_time: record.output_time,
+            content_events: u64::from(self.request.tokens()),
+            usage: record.usage,
+            stream_bytes: record.stream_bytes,
+            stream_flushes: record.stream_flushes,
+            reason: record.reason,
+            defaults: &record.defaults,
+        });
     }
 
     fn log(&self, record: &RequestFacts) {
@@ -127,7 +134,7 @@ impl EndedRequest {
             return;
         }
         let active = &self.request;
-        let code = record.status.unwrap_or_else(client_closed).as_u16();
+        let code = status(record).as_u16();
         let total = self.at - active.started;
         let queued = record.queued_at.map_or(Duration::ZERO, |at| {
             record.granted_at.unwrap_or(self.at) - at
@@ -208,8 +215,12 @@ fn cause_of_abort(record: &RequestFacts) -> Option<AbortCause> {
         .or_else(|| (!record.ended).then_some(AbortCause::ClientGone))
 }
 
-fn client_closed() -> StatusCode {
-    StatusCode::from_u16(CLIENT_CLOSED).unwrap_or(StatusCode::BAD_REQUEST)
+/// The status that is logged and counted: the one that was sent, or 499 where the client left before the
+/// end. A client that was given up because it did not read has not left.
+fn status(record: &RequestFacts) -> StatusCode {
+    let left = client_left(record) && record.abort != Some(AbortCause::ClientSlow);
+    let closed = || StatusCode::from_u16(CLIENT_CLOSED).unwrap_or(StatusCode::BAD_REQUEST);
+    record.status.filter(|_| !left).unwrap_or_else(closed)
 }
 
 const fn abort_cause(kind: ErrorKind) -> AbortCause {

@@ -9,7 +9,9 @@ use super::{
 
 const HEAD: &str = "# Metrics
 
-`GET /metrics` in Prometheus' text format 0.0.4. This page is made from the table in
+`GET /metrics` in Prometheus' text format 0.0.4, or in OpenMetrics 1.0.0 where the header `Accept` asks for it,
+as Prometheus does. Only requests of clients are counted as such: no scrape, no probe, no page of Crucible
+itself and no preflight of a browser. This page is made from the table in
 `proxy/src/metrics/families.rs`; a test keeps both equal (`UPDATE_DOCS=1 cargo test -p crucible
 metrics::docs` writes it anew). Names, labels and buckets are stable.
 

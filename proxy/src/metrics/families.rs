@@ -208,7 +208,7 @@ families! {
         "Attempts of a later candidate, before the first byte to the client.";
     retries: Counter "crucible_retries_total" [ENGINE, RETRY_REASON, RETRY_OUTCOME] None by Pipeline:
         "Requests that were due to be sent a second time, because the engine had closed the idle connection that they took.";
-    retry_budget: Gauge "crucible_retry_budget_remaining" [ENGINE] None by Pipeline:
+    retry_budget: Gauge "crucible_retry_budget_remaining" [ENGINE] None by RouterView:
         "Requests that may be sent a second time at this moment; it grows by one with every fifth request up to its bound.";
     rejected: Counter "crucible_rejected_total" [ENGINE, ERROR_CODE, STATUS] None by Ledger:
         "Errors that Crucible answered; reason is the error code of the body.";

@@ -54,7 +54,7 @@ macro_rules! label_sets {
 }
 
 label_sets! {
-    ENDPOINT = "endpoint": words!(Endpoint::ALL, Endpoint::as_str);
+    ENDPOINT = "endpoint": words!(Endpoint::OF_CLIENTS, Endpoint::as_str);
     ENGINE = "engine": LabelValues::Bounded("a configured engine, or `none` where none was reached");
     FROM_ENGINE = "from_engine": LabelValues::Bounded("the engine whose attempt failed");
     TO_ENGINE = "to_engine": LabelValues::Bounded("the engine that was tried next");

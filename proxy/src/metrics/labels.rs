@@ -30,15 +30,8 @@ labels! {
     }
 }
 labels! {
-    /// A parameter of a request that Crucible leaves out where the engine does not understand it; names
-    /// beyond these are `other`.
-    DroppedParam {
-        FrequencyPenalty = "frequency_penalty", PresencePenalty = "presence_penalty",
-        LogitBias = "logit_bias", Logprobs = "logprobs", TopLogprobs = "top_logprobs", N = "n",
-        ParallelToolCalls = "parallel_tool_calls", ReasoningEffort = "reasoning_effort",
-        ResponseFormat = "response_format", ServiceTier = "service_tier", Store = "store",
-        ToolChoice = "tool_choice", User = "user", Other = "other",
-    }
+    /// A parameter of a request that Crucible leaves out where the engine does not understand it.
+    DroppedParam { LogitBias = "logit_bias", ParallelToolCalls = "parallel_tool_calls", }
 }
 labels! {
     /// Whether an attempt, a check or a reload succeeded.
@@ -153,19 +146,6 @@ pub(super) fn status(code: &StatusCode) -> &str {
         4 => "4xx",
         5 => "5xx",
         _ => OTHER,
-    }
-}
-
-// === impl DroppedParam ===
-
-impl DroppedParam {
-    /// The parameter of that name, else [`Self::Other`].
-    pub fn from_name(name: &str) -> Self {
-        Self::ALL
-            .iter()
-            .copied()
-            .find(|param| param.as_str() == name)
-            .unwrap_or(Self::Other)
     }
 }
 

@@ -6,18 +6,17 @@
 //! here fails or waits for anything but a short lock:
 //!
 //! ```
-//! use crucible::metrics::{Metrics, Outcome};
+//! use crucible::metrics::{ExpositionFormat, Metrics, Outcome};
 //!
 //! let metrics = Metrics::new()?;
 //! metrics.config_reloaded(Outcome::Error, std::time::SystemTime::now());
-//! let (content_type, text) = metrics.encode()?;
-//! assert!(content_type.starts_with("text/plain; version=0.0.4"));
-//! let text = String::from_utf8_lossy(&text);
+//! let text = metrics.encode(ExpositionFormat::Text)?;
 //! assert!(text.contains("crucible_config_reloads_total{outcome=\"error\"} 1"));
 //! # Ok::<(), prometheus::Error>(())
 //! ```
 
 mod docs;
+mod exposition;
 mod families;
 mod family;
 mod guard;
@@ -26,6 +25,7 @@ pub(crate) mod labels;
 mod machine;
 mod machine_watch;
 mod observe;
+mod open_metrics;
 mod prepare;
 mod record;
 mod request_record;
@@ -37,17 +37,18 @@ mod view_series;
 
 use std::{
     sync::{Arc, OnceLock},
-    time::{Instant, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use crucible_router::view::View;
 use http::StatusCode;
 use parking_lot::Mutex;
-use prometheus::{Encoder, Registry, TextEncoder};
+use prometheus::{Registry, TextEncoder};
 
 pub(crate) use self::machine_watch::MachineWatch;
 pub use self::{
     docs::document,
+    exposition::ExpositionFormat,
     families::FAMILIES,
     family::{Emitter, Family, FamilyType, Unit},
     guard::{ConnectionGuard, InFlightGuard, StreamClock},
@@ -162,6 +163,30 @@ impl Metrics {
             .rejected
             .with_label_values(&[engine.unwrap_or(NONE), kind.code(), status(&code)])
             .inc();
+    }
+
+    /// Counts a request that was due to be sent a second time.
+    pub(crate) fn retry(&self, engine: &str, reason: RetryReason, outcome: RetryOutcome) {
+        self.vectors()
+            .retries
+            .with_label_values(&[engine, reason.as_str(), outcome.as_str()])
+            .inc();
+    }
+
+    /// Counts a new connection to an engine, and the time that it took.
+    pub(crate) fn connected(&self, engine: &str, took: Duration) {
+        self.vectors()
+            .upstream_connect
+            .with_label_values(&[engine])
+            .observe(took.as_secs_f64());
+    }
+
+    /// Shows how many requests to an engine may be sent a second time now.
+    pub(crate) fn set_retry_budget(&self, engine: &str, remaining: u32) {
+        self.vectors()
+            .retry_budget
+            .with_label_values(&[engine])
+            .set(f64::from(remaining));
     }
 
     /// Counts an answer of an engine, when its headers have come.
@@ -280,20 +305,23 @@ impl Metrics {
         }
     }
 
-    /// Returns the answer to a scrape: the content type, and the body in Prometheus' text format
-    /// 0.0.4.
+    /// Returns the body of the answer to a scrape, in this format.
     ///
     /// # Errors
     /// The encoder refuses a family.
-    pub fn encode(&self) -> prometheus::Result<(String, Vec<u8>)> {
+    pub fn encode(&self, format: ExpositionFormat) -> prometheus::Result<String> {
         if let Some(log) = self.inner.log.get() {
             let lost = self.vectors().log_dropped.with_label_values(&[STDERR]);
             lost.inc_by(log.take());
         }
-        let encoder = TextEncoder::new();
-        let mut body = Vec::with_capacity(64 * 1024);
-        encoder.encode(&self.inner.registry.gather(), &mut body)?;
-        Ok((encoder.format_type().to_owned(), body))
+        let families = self.inner.registry.gather();
+        let mut body = String::with_capacity(64 * 1024);
+        match format {
+            ExpositionFormat::Text => TextEncoder::new().encode_utf8(&families, &mut body)?,
+            ExpositionFormat::OpenMetrics => open_metrics::encode(&families, &mut body)
+                .map_err(|error| prometheus::Error::Msg(error.to_string()))?,
+        }
+        Ok(body)
     }
 }
 

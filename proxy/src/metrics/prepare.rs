@@ -23,7 +23,7 @@ impl Metrics {
     /// Makes the series exist that name no engine.
     pub(super) fn prepare(&self) {
         let v = self.vectors();
-        for endpoint in Endpoint::ALL {
+        for endpoint in Endpoint::OF_CLIENTS {
             v.overhead.with_label_values(&[endpoint.as_str()]);
         }
         for kind in ErrorKind::ALL {

@@ -28,9 +28,7 @@ fn metrics() -> Metrics {
 }
 
 fn text(metrics: &Metrics) -> String {
-    let (kind, body) = metrics.encode().unwrap();
-    assert!(kind.starts_with("text/plain; version=0.0.4"), "{kind}");
-    String::from_utf8(body).unwrap()
+    metrics.encode(ExpositionFormat::Text).unwrap()
 }
 
 fn series(metrics: &Metrics) -> Vec<String> {

@@ -134,6 +134,7 @@ async fn ask(
         },
     );
     let prompt = Prompt {
+        engine: Arc::clone(&candidate.engine),
         address: app.router.engine_address(&candidate.engine)?,
         path,
         token: token_of(&engine).map(Arc::from),

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use super::routed_request::RoutedRequest;
-use crate::{dialect::engine::AnswerShape, upstream::Prompt, usage::SlotReadings};
+use crate::{
+    dialect::engine::AnswerShape, metrics::DroppedParam, upstream::Prompt, usage::SlotReadings,
+};
 
 /// A request that is written in the engine's format and ready to be sent.
 pub(crate) struct EngineRequest {
@@ -19,7 +21,7 @@ pub(crate) struct EngineRequest {
     pub(crate) notes: Vec<String>,
     /// The names of the request's parameters that the engine does not understand, which are left
     /// out.
-    pub(crate) dropped: Vec<&'static str>,
+    pub(crate) dropped: Vec<DroppedParam>,
     /// Whether the answer may be a tool call, of which some engines send nothing until it is whole.
     pub(crate) may_call_tools: bool,
     /// The store for readings of the engine's slots, where its answer does not say how much of the

@@ -38,6 +38,7 @@ use crate::{
         },
     },
     error::Error,
+    metrics::DroppedParam,
     relay::{
         Budgets,
         body::{Look, Parts, RelayBody},
@@ -373,7 +374,7 @@ fn note_sent(
     peek: &PeekedBody,
     (at, prefill): (Instant, Duration),
     defaults: Vec<&'static str>,
-    dropped: Vec<&'static str>,
+    dropped: Vec<DroppedParam>,
 ) {
     let estimate = peek.estimated_prompt_tokens();
     active.note(|record| {

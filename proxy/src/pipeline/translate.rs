@@ -82,6 +82,7 @@ fn prepare(mut routed: Box<RoutedRequest>) -> Result<EngineRequest, Error> {
         as_it_is => as_it_is,
     };
     let prompt = Prompt {
+        engine: Arc::clone(&permit.engine),
         address: permit.address.clone(),
         path: call.path,
         token: permit.token.clone(),

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::prompt_reading::PromptReading;
 use crate::{
     error::{AbortCause, ErrorKind},
+    metrics::DroppedParam,
     prefix::tracer::TracedTurn,
     usage::{SlotReadings, Usage},
 };
@@ -111,7 +112,7 @@ pub(crate) struct RequestFacts {
     /// The names of the values that were filled in.
     pub(crate) defaults: Vec<&'static str>,
     /// The names of the parameters that were left out.
-    pub(crate) dropped: Vec<&'static str>,
+    pub(crate) dropped: Vec<DroppedParam>,
     /// The cause for which a stream did not reach its proper end.
     pub(crate) abort: Option<AbortCause>,
     /// The bytes of the stream that went to the client.

@@ -6,6 +6,7 @@
 
 mod answer;
 mod pool;
+mod retry_budget;
 
 use std::{
     error::Error as StdError,
@@ -30,10 +31,11 @@ pub use answer::EngineAnswer;
 /// The body of an answer to a request that was passed on with a body of its own.
 pub(crate) type PassedBody = AnswerBody<Full<Bytes>>;
 
-use self::pool::IdlePools;
+use self::pool::{IdlePool, IdlePools};
 use crate::{
     error::{Error, ErrorKind, UpstreamError},
     guard::hops::X_CRUCIBLE_HOPS,
+    metrics::{Metrics, RetryOutcome, RetryReason},
 };
 
 /// An HTTP/1.1 client that keeps connections, follows nothing and asks no proxy; cheap to clone.
@@ -41,10 +43,13 @@ use crate::{
 pub struct Upstream {
     connector: Connector,
     idle: IdlePools,
+    metrics: Metrics,
 }
 
 /// A request with a JSON body for an engine.
 pub(crate) struct Prompt {
+    /// The name of the engine.
+    pub(crate) engine: Arc<str>,
     /// The address of the engine.
     pub(crate) address: EngineAddress,
     /// The path on the engine.
@@ -176,11 +181,12 @@ fn bearer(token: &str) -> Option<HeaderValue> {
 // === impl Upstream ===
 
 impl Upstream {
-    /// `connect`: longest wait for a connection.
-    pub fn new(connect: Duration) -> Self {
+    /// `connect`: longest wait for a connection. `metrics` counts new connections, and what is sent twice.
+    pub fn new(connect: Duration, metrics: Metrics) -> Self {
         Self {
             connector: Connector::new(connect),
             idle: IdlePools::default(),
+            metrics,
         }
     }
 
@@ -189,23 +195,27 @@ impl Upstream {
     /// An idle connection is used where there is one. If the engine had closed that before anything was
     /// written, a new one is made. If it closed in the very moment of the request (it ends within 50 ms of
     /// the write, before any byte of an answer), the request is sent once more on a new connection; nothing
-    /// else is sent twice.
+    /// else is sent twice. Of many requests to one address at most a fifth is sent twice, beyond
+    /// ten in a row.
     ///
     /// Errors: `engine_unreachable` where there is no connection or it broke before an answer,
     /// `engine_error` for an answer that no engine should give (a redirect, an upgrade, no HTTP).
     pub(crate) async fn send(&self, prompt: &Prompt) -> Result<Response<EngineAnswer>, Error> {
         let pool = self.idle.of(&prompt.address);
+        pool.retries.add();
         let response = match pool.take() {
             Some(idle) => match idle.exchange(prompt.request()?).await {
                 // cpp-httplib (llama.cpp b10549) ends idle connections without saying so before.
                 Err(broken) if broken.unsent || is_stale(&broken) => {
                     tracing::debug!(error = %broken.error, "idle connection to an engine");
-                    Box::pin(self.on_new(&prompt.address, prompt.request()?)).await?
+                    Box::pin(self.send_again(&pool, prompt, &broken)).await?
                 }
                 exchanged => exchanged.map_err(|broken| unanswered(&broken))?,
             },
             // Boxed: most requests find a connection, and each would keep room for making one.
-            None => Box::pin(self.on_new(&prompt.address, prompt.request()?)).await?,
+            None => {
+                Box::pin(self.on_new(&prompt.engine, &prompt.address, prompt.request()?)).await?
+            }
         };
         let status = response.status();
         if status.is_redirection() || status == StatusCode::SWITCHING_PROTOCOLS {
@@ -218,12 +228,46 @@ impl Upstream {
         Ok(response.map(|body| EngineAnswer::new(body, pool)))
     }
 
+    /// Sends a prompt on a new connection in place of an idle one that broke. Where it was written to that
+    /// one, it is sent a second time, if the budget of its address allows it; else the error of the first
+    /// time is returned.
+    async fn send_again(
+        &self,
+        pool: &IdlePool,
+        prompt: &Prompt,
+        broken: &Broken,
+    ) -> Result<Response<AnswerBody<Full<Bytes>>>, Error> {
+        let on_new = self.on_new(&prompt.engine, &prompt.address, prompt.request()?);
+        if broken.unsent {
+            return on_new.await;
+        }
+        let stale = RetryReason::StaleConnection;
+        if !pool.retries.take() {
+            self.metrics
+                .retry(&prompt.engine, stale, RetryOutcome::OverBudget);
+            return Err(unanswered(broken));
+        }
+        let answer = on_new.await;
+        let outcome = match &answer {
+            Ok(_) => RetryOutcome::Ok,
+            Err(_) => RetryOutcome::Error,
+        };
+        self.metrics.retry(&prompt.engine, stale, outcome);
+        answer
+    }
+
+    /// The requests to this address that may be sent a second time now.
+    pub(crate) fn retries_left(&self, address: &EngineAddress) -> u32 {
+        self.idle.retries_left(address)
+    }
+
     /// Sends a request that is no prompt, on a connection of its own. Method, path, query and the headers
     /// for its body are the caller's; `Host` and the token are added.
     ///
     /// Errors: as of [`Self::send`], and what the request's body failed with.
     pub(crate) async fn pass<B>(
         &self,
+        engine: &str,
         address: &EngineAddress,
         token: Option<&str>,
         mut request: Request<B>,
@@ -239,11 +283,12 @@ impl Upstream {
         if let Some(value) = token.and_then(bearer) {
             headers.insert(header::AUTHORIZATION, value);
         }
-        self.on_new(address, request).await
+        self.on_new(engine, address, request).await
     }
 
     async fn on_new<B>(
         &self,
+        engine: &str,
         address: &EngineAddress,
         request: Request<B>,
     ) -> Result<Response<AnswerBody<B>>, Error>
@@ -251,8 +296,10 @@ impl Upstream {
         B: Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
+        let began = Instant::now();
         let transport = self.connector.connect(address).await;
         let transport = transport.map_err(|error| unconnected(&error))?;
+        self.metrics.connected(engine, began.elapsed());
         let exchanged = exchange(transport, request).await;
         exchanged.map_err(|broken| unanswered(&broken))
     }

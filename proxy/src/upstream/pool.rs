@@ -10,6 +10,8 @@ use crucible_router::transport::{EngineAddress, IdleConnection};
 use http_body_util::Full;
 use parking_lot::Mutex;
 
+use super::retry_budget::{self, RetryBudget};
+
 /// An unused connection is closed before an engine closes it (Node's default is 5 s).
 const LONGEST_IDLE: Duration = Duration::from_secs(4);
 
@@ -20,6 +22,8 @@ pub(super) const SWEEP: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct IdlePool {
     address: EngineAddress,
+    /// The bound on requests to it that are sent a second time.
+    pub(super) retries: RetryBudget,
     /// The one that was used last is at the end.
     idle: Mutex<Vec<UnusedConnection>>,
 }
@@ -57,10 +61,18 @@ impl IdlePools {
         }
         let pool = Arc::new(IdlePool {
             address: address.clone(),
+            retries: RetryBudget::default(),
             idle: Mutex::default(),
         });
         known.push(Arc::clone(&pool));
         pool
+    }
+
+    /// The requests to this address that may be sent a second time now.
+    pub(super) fn retries_left(&self, address: &EngineAddress) -> u32 {
+        let known = self.0.lock();
+        let pool = known.iter().find(|pool| pool.address == *address);
+        pool.map_or(retry_budget::MOST, |pool| pool.retries.remaining())
     }
 
     /// Closes what nobody used for [`LONGEST_IDLE`], and forgets addresses without a connection.

@@ -13,7 +13,7 @@ use tokio::{
 use url::Url;
 
 use super::*;
-use crate::upstream::pool::IdlePool;
+use crate::{metrics::ExpositionFormat, upstream::pool::IdlePool};
 
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 const STREAM: &[u8] = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
@@ -28,7 +28,7 @@ impl Engine {
     async fn start() -> Self {
         Self {
             listener: TcpListener::bind("127.0.0.1:0").await.expect("a port"),
-            upstream: Upstream::new(Duration::from_secs(5)),
+            upstream: Upstream::new(Duration::from_secs(5), Metrics::new().expect("metrics")),
         }
     }
 
@@ -49,12 +49,29 @@ impl Engine {
 
     fn prompt_of(&self, body: Bytes) -> Prompt {
         Prompt {
+            engine: "e".into(),
             address: self.address(),
             path: "/v1/chat/completions",
             token: None,
             hops: Arc::default(),
             body,
         }
+    }
+
+    /// A number of its metrics.
+    fn counted(&self, series: &str) -> u64 {
+        let text = self.upstream.metrics.encode(ExpositionFormat::Text);
+        let text = text.expect("metrics");
+        let mut lines = text.lines().filter_map(|line| line.strip_prefix(series));
+        let value = lines.next().map(str::trim).map(str::parse);
+        value.map_or(0, |value| value.expect("a whole number"))
+    }
+
+    /// The requests that were due to be sent again, with this outcome.
+    fn retried(&self, outcome: &str) -> u64 {
+        self.counted(&format!(
+            "crucible_retries_total{{engine=\"e\",outcome=\"{outcome}\",reason=\"stale_connection\"}}"
+        ))
     }
 
     /// The connection that comes next.
@@ -241,6 +258,46 @@ async fn a_kept_connection_that_closes_under_a_request_is_replaced() {
         }
     };
     tokio::join!(ask, serve);
+    assert_eq!(engine.retried("ok"), 1);
+    let connected = r#"crucible_upstream_connect_duration_seconds_count{engine="e"}"#;
+    assert_eq!(engine.counted(connected), 2);
+    assert_eq!(engine.upstream.retries_left(&engine.address()), 9);
+}
+
+/// A fifth of the requests may be sent again, and ten beyond that.
+#[tokio::test]
+async fn an_engine_that_closes_under_every_request_gets_few_of_them_twice() {
+    let engine = Engine::start().await;
+    let serve = async {
+        let mut socket = engine.accept().await;
+        loop {
+            answer(&mut socket).await;
+            // Closed under the next one, which comes again on a new connection or fails.
+            read_request(&mut socket).await;
+            drop(socket);
+            socket = engine.accept().await;
+        }
+    };
+    let ask = async {
+        let mut failed = 0;
+        for _ in 0..100 {
+            match engine.upstream.send(&engine.prompt()).await {
+                Ok(answer) => drop(answer.into_body().collect().await),
+                Err(error) => {
+                    assert_eq!(error.kind, ErrorKind::EngineUnreachable);
+                    failed += 1;
+                }
+            }
+        }
+        failed
+    };
+    let failed = tokio::select! {
+        failed = ask => failed,
+        () = serve => 0,
+    };
+    assert_eq!(engine.retried("over_budget"), failed);
+    let again = engine.retried("ok");
+    assert!((20..=30).contains(&again), "{again} again, {failed} failed");
 }
 
 /// An engine that had read the request and died of it would get it again.
@@ -290,6 +347,7 @@ async fn a_request_is_sent_again_only_once() {
         second.expect_err("no answer").kind,
         ErrorKind::EngineUnreachable
     );
+    assert_eq!(engine.retried("error"), 1);
 }
 
 #[tokio::test]

@@ -33,7 +33,9 @@ pub(super) async fn described_at_length(
         .body(Full::new(body))
         .ok()?;
     let deadline = Instant::now() + PATIENCE;
-    let passing = app.upstream.pass(&address, token.as_deref(), request);
+    let passing = app
+        .upstream
+        .pass(engine, &address, token.as_deref(), request);
     let answer = within(deadline, PATIENCE, Box::pin(passing)).await?.ok()?;
     if answer.status() != StatusCode::OK {
         return None;

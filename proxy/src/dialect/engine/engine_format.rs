@@ -12,6 +12,7 @@ use crate::{
         engine::{document::DocumentReader, rerank::RerankRequest},
     },
     error::Error,
+    metrics::DroppedParam,
     usage::SlotReadings,
 };
 
@@ -132,7 +133,7 @@ pub(crate) struct EngineCall {
     /// Sentences for the header `x-crucible-note` about what was changed or left out.
     pub(crate) notes: Vec<String>,
     /// The names of the parameters that the format has no place for.
-    pub(crate) dropped: Vec<&'static str>,
+    pub(crate) dropped: Vec<DroppedParam>,
     /// Whether the answer may be a tool call, of which an engine may send nothing until it is whole.
     pub(crate) may_call_tools: bool,
     /// Takes the readings of the engine's slots during the answer; `None` where the answer itself says how

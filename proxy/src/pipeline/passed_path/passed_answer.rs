@@ -138,7 +138,8 @@ impl PassedExchange {
         let config = router.engine_config(engine);
         let token = config.and_then(|config| token_of(&config));
         let deadline = sent.at + sent.budget;
-        let passing = self.app.upstream.pass(&address, token.as_deref(), request);
+        let upstream = &self.app.upstream;
+        let passing = upstream.pass(engine, &address, token.as_deref(), request);
         let passed = within(deadline, sent.budget, Box::pin(passing)).await;
         let (head, body) = passed.ok_or_else(|| self.silent())??.into_parts();
         if sent.lease.is_some() {

@@ -36,6 +36,7 @@ use crate::{
         },
     },
     error::Error,
+    metrics::DroppedParam,
 };
 
 /// The numbers that Ollama takes (0.33).
@@ -60,7 +61,7 @@ pub struct OllamaRequest {
     /// Sentences for the header `x-crucible-note` about what was changed or left out.
     pub notes: Vec<String>,
     /// The names of the parameters that Ollama has no place for.
-    pub dropped: Vec<&'static str>,
+    pub dropped: Vec<DroppedParam>,
     /// Whether the client asked for an event with the token counts.
     pub include_usage: bool,
     /// Whether tools are offered to the model.
@@ -169,13 +170,13 @@ pub(super) fn dropped(
     body: &[u8],
     peek: &PeekedBody,
     notes: &mut Vec<String>,
-) -> Vec<&'static str> {
+) -> Vec<DroppedParam> {
     let mut dropped = Vec::new();
     if peek.raw(body, "parallel_tool_calls").is_some() {
-        dropped.push("parallel_tool_calls");
+        dropped.push(DroppedParam::ParallelToolCalls);
     }
     if peek.raw(body, "logit_bias").is_some_and(|raw| raw != "{}") {
-        dropped.push("logit_bias");
+        dropped.push(DroppedParam::LogitBias);
         notes.push("logit_bias dropped: Ollama has none".to_owned());
     }
     dropped

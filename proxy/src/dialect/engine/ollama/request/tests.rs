@@ -190,10 +190,11 @@ fn what_ollama_takes_and_does_not_read_is_dropped_with_a_note() {
 
 #[test]
 fn what_ollama_has_no_place_for_is_named() {
-    let dropped = |extra: &str| {
+    let dropped = |extra: &str| -> Vec<&str> {
         let text = format!(r#"{{"messages":[{{"role":"user","content":"x"}}]{extra}}}"#);
         let body: Value = serde_json::from_str(&text).unwrap();
-        translate(&body).unwrap().dropped
+        let dropped = translate(&body).unwrap().dropped;
+        dropped.into_iter().map(DroppedParam::as_str).collect()
     };
     assert_eq!(dropped(""), [""; 0]);
     assert_eq!(dropped(r#","logit_bias":{}"#), [""; 0]);
