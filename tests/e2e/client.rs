@@ -13,11 +13,11 @@ use std::{
     process::Command,
 };
 
-use crucible_sim::{Fault, FaultKind, Options};
+use crucible_sim::Options;
 use crucible_tests::{
     Crucible,
     binary::root,
-    engines::{engine, start},
+    engines::{EveryKind, Troubled, engine, start},
 };
 use serde_json::{Value, json};
 
@@ -28,17 +28,12 @@ const CLIENTS: [&str; 3] = ["openai==3.54.0", "anthropic==2.14.0", "ollama==0.6.
 async fn openais_python_client_is_served() {
     let lmstudio = start(Options::lmstudio(&["qwen=2GB", "studio-embed"])).await;
     let ollama = start(Options::ollama(&["llama3.2:3b=2GB", "ollama-embed"])).await;
-    // One engine that breaks its stream, one that is busy the first time it is asked.
-    let breaking = start(Options::openai(&["breaks"])).await;
-    breaking.arm(Fault::new(FaultKind::ErrorEvent).after_events(2));
-    let busy = start(Options::openai(&["busy"])).await;
-    busy.arm(Fault::new(FaultKind::Http429).delay_ms(1000));
+    let troubled = Troubled::start().await;
     let crucible = Crucible::start(&format!(
-        "{}{}{}{}",
+        "{}{}{}",
         engine("lmstudio", "lmstudio", &lmstudio.url()),
         engine("ollama", "ollama", &ollama.url()),
-        engine("breaking", "openai", &breaking.url()),
-        engine("busy", "openai", &busy.url()),
+        troubled.config(),
     ));
     let base = crucible.at("/v1");
     let told = tokio::task::spawn_blocking(move || drive(&base))
@@ -98,7 +93,14 @@ async fn openais_python_client_is_served() {
     );
     assert_eq!(told["broken stream"]["class"], "APIError", "{told}");
     assert_eq!(told["after a 429"], "word0", "{told}");
-    assert_eq!(busy.log().requests_to("/v1/chat/completions").count(), 2);
+    assert_eq!(
+        troubled
+            .busy
+            .log()
+            .requests_to("/v1/chat/completions")
+            .count(),
+        2
+    );
 }
 
 #[tokio::test]
@@ -109,23 +111,10 @@ async fn openais_python_client_is_served_with_responses() {
         "llamacpp-think",
         "openai-think",
     ];
-    let lmstudio = start(Options::lmstudio(&["lmstudio-think=2GB"])).await;
-    let ollama = start(Options::ollama(&["ollama-think=2GB"])).await;
-    let llamacpp = start(Options::openai(&["llamacpp-think"])).await;
-    let openai = start(Options::openai(&["openai-think"])).await;
-    let breaking = start(Options::openai(&["breaks"])).await;
-    breaking.arm(Fault::new(FaultKind::ErrorEvent).after_events(2));
-    let busy = start(Options::openai(&["busy"])).await;
-    busy.arm(Fault::new(FaultKind::Http429).delay_ms(1000));
-    let engines = [
-        engine("lmstudio", "lmstudio", &lmstudio.url()),
-        engine("ollama", "ollama", &ollama.url()),
-        engine("llamacpp", "llamacpp", &llamacpp.url()),
-        engine("openai", "openai", &openai.url()),
-        engine("breaking", "openai", &breaking.url()),
-        engine("busy", "openai", &busy.url()),
-    ];
-    let crucible = Crucible::start(&engines.concat());
+    let each = MODELS.map(|model| [model]);
+    let kinds = EveryKind::start([&each[0], &each[1], &each[2], &each[3]]).await;
+    let troubled = Troubled::start().await;
+    let crucible = Crucible::start(&(kinds.config() + &troubled.config()));
     let base = crucible.at("/v1");
     let told = tokio::task::spawn_blocking(move || run_script("responses.py", &base, &MODELS))
         .await

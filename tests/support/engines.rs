@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crucible_sim::{LogView, Options, Sim};
+use crucible_sim::{Fault, FaultKind, LogView, Options, Sim};
 use serde_json::Value;
 
 use crate::process::{Crucible, PATIENCE};
@@ -105,6 +105,74 @@ impl Trio {
             "llama" => &self.ollama,
             _ => &self.openai,
         }
+    }
+}
+
+/// One engine of each kind, for the clients that are to be served alike by all.
+pub struct EveryKind {
+    /// LM Studio.
+    pub lmstudio: Sim,
+    /// Ollama.
+    pub ollama: Sim,
+    /// llama.cpp's server.
+    pub llamacpp: Sim,
+    /// A server of OpenAI's API.
+    pub openai: Sim,
+}
+
+// === impl EveryKind ===
+
+impl EveryKind {
+    /// Starts them with these models, in the order of the fields.
+    pub async fn start(models: [&[&str]; 4]) -> Self {
+        let [lmstudio, ollama, llamacpp, openai] = models;
+        Self {
+            lmstudio: start(Options::lmstudio(lmstudio)).await,
+            ollama: start(Options::ollama(ollama)).await,
+            llamacpp: start(Options::openai(llamacpp)).await,
+            openai: start(Options::openai(openai)).await,
+        }
+    }
+
+    /// All of them.
+    pub fn all(&self) -> [&Sim; 4] {
+        [&self.lmstudio, &self.ollama, &self.llamacpp, &self.openai]
+    }
+
+    /// Their `[[engine]]` blocks, each with the name of its kind.
+    pub fn config(&self) -> String {
+        let kinds = ["lmstudio", "ollama", "llamacpp", "openai"];
+        let blocks = kinds.into_iter().zip(self.all());
+        blocks
+            .map(|(kind, sim)| engine(kind, kind, &sim.url()))
+            .collect()
+    }
+}
+
+/// A server that breaks its streams off with an error, `breaks`, and one that is busy when it is asked first, `busy`.
+pub struct Troubled {
+    /// Has `breaks`.
+    pub breaking: Sim,
+    /// Has `busy`.
+    pub busy: Sim,
+}
+
+// === impl Troubled ===
+
+impl Troubled {
+    /// Starts both.
+    pub async fn start() -> Self {
+        let breaking = start(Options::openai(&["breaks"])).await;
+        breaking.arm(Fault::new(FaultKind::ErrorEvent).after_events(2));
+        let busy = start(Options::openai(&["busy"])).await;
+        busy.arm(Fault::new(FaultKind::Http429).delay_ms(1000));
+        Self { breaking, busy }
+    }
+
+    /// Their `[[engine]]` blocks.
+    pub fn config(&self) -> String {
+        let breaking = engine("breaking", "openai", &self.breaking.url());
+        breaking + &engine("busy", "openai", &self.busy.url())
     }
 }
 

@@ -78,6 +78,12 @@ impl UserFolders {
         (!value.is_empty()).then(|| PathBuf::from(value))
     }
 
+    /// The folder of a program: the one that its variable names, else this one in the home folder.
+    pub(crate) fn of_program(&self, variable: &str, in_home: &str) -> PathBuf {
+        let named = self.named_by(variable);
+        named.unwrap_or_else(|| self.home.join(in_home))
+    }
+
     /// A sentence where `XDG_CONFIG_HOME` is no absolute path: XDG has it ignored then.
     pub(crate) fn ignored(&self) -> Option<String> {
         let folder = self.named_by(XDG).filter(|folder| folder.is_relative())?;

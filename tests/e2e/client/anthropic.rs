@@ -1,9 +1,9 @@
 //! Anthropic's own Python client.
 
-use crucible_sim::{Conversation, ConversationTurn, Fault, FaultKind, Options};
+use crucible_sim::{Conversation, ConversationTurn};
 use crucible_tests::{
     Crucible,
-    engines::{engine, start},
+    engines::{EveryKind, Troubled},
 };
 use serde_json::json;
 
@@ -29,26 +29,18 @@ pub(super) fn loop_of_three() -> Conversation {
 
 #[tokio::test]
 async fn anthropics_python_client_is_served() {
-    let lmstudio = start(Options::lmstudio(&["qwen-think=2GB"])).await;
-    let ollama = start(Options::ollama(&["llama-think:3b=2GB"])).await;
-    let llamacpp = start(Options::openai(&["local-think=2GB"])).await;
-    let openai = start(Options::openai(&["other-think=2GB"])).await;
-    for engine in [&lmstudio, &ollama, &llamacpp, &openai] {
+    let kinds = EveryKind::start([
+        &["qwen-think=2GB"],
+        &["llama-think:3b=2GB"],
+        &["local-think=2GB"],
+        &["other-think=2GB"],
+    ])
+    .await;
+    for engine in kinds.all() {
         engine.converse(vec![loop_of_three()]);
     }
-    let breaking = start(Options::openai(&["breaks"])).await;
-    breaking.arm(Fault::new(FaultKind::ErrorEvent).after_events(2));
-    let busy = start(Options::openai(&["busy"])).await;
-    busy.arm(Fault::new(FaultKind::Http429).delay_ms(1000));
-    let crucible = Crucible::start(&format!(
-        "{}{}{}{}{}{}",
-        engine("lmstudio", "lmstudio", &lmstudio.url()),
-        engine("ollama", "ollama", &ollama.url()),
-        engine("llamacpp", "llamacpp", &llamacpp.url()),
-        engine("openai", "openai", &openai.url()),
-        engine("breaking", "openai", &breaking.url()),
-        engine("busy", "openai", &busy.url()),
-    ));
+    let troubled = Troubled::start().await;
+    let crucible = Crucible::start(&(kinds.config() + &troubled.config()));
     let models = ["qwen-think", "llama-think:3b", "local-think", "other-think"];
     let base = crucible.at("");
     let told =

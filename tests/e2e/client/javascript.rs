@@ -8,12 +8,7 @@ use std::{
     process::Command,
 };
 
-use crucible_sim::Options;
-use crucible_tests::{
-    Crucible,
-    binary::root,
-    engines::{engine, start},
-};
+use crucible_tests::{Crucible, binary::root, engines::EveryKind};
 use serde_json::{Value, json};
 
 use super::run;
@@ -22,17 +17,9 @@ const MODELS: [&str; 4] = ["qwen", "llama3.2:3b", "local", "other"];
 
 #[tokio::test]
 async fn the_javascript_clients_are_served() {
-    let lmstudio = start(Options::lmstudio(&["qwen=2GB"])).await;
-    let ollama = start(Options::ollama(&["llama3.2:3b=2GB"])).await;
-    let llamacpp = start(Options::openai(&["local"])).await;
-    let openai = start(Options::openai(&["other"])).await;
-    let crucible = Crucible::start(&format!(
-        "{}{}{}{}",
-        engine("lmstudio", "lmstudio", &lmstudio.url()),
-        engine("ollama", "ollama", &ollama.url()),
-        engine("llamacpp", "llamacpp", &llamacpp.url()),
-        engine("openai", "openai", &openai.url()),
-    ));
+    let each = MODELS.map(|model| [model]);
+    let kinds = EveryKind::start([&each[0], &each[1], &each[2], &each[3]]).await;
+    let crucible = Crucible::start(&kinds.config());
     let url = crucible.at("");
     let told = tokio::task::spawn_blocking(move || drive(&url));
     let told = told.await.expect("the clients run");

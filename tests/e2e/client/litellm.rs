@@ -6,12 +6,7 @@
 
 use std::path::PathBuf;
 
-use crucible_sim::Options;
-use crucible_tests::{
-    Crucible,
-    binary::root,
-    engines::{engine, start},
-};
+use crucible_tests::{Crucible, binary::root, engines::EveryKind};
 use serde_json::json;
 
 use super::{anthropic::loop_of_three, python_with, run_with};
@@ -21,21 +16,13 @@ const FOLDER: &str = "tests/e2e/client/litellm";
 
 #[tokio::test]
 async fn litellm_is_served_by_both_of_its_providers() {
-    let lmstudio = start(Options::lmstudio(&["qwen=2GB"])).await;
-    let ollama = start(Options::ollama(&["llama3.2:3b=2GB"])).await;
-    let llamacpp = start(Options::openai(&["local=2GB"])).await;
-    let openai = start(Options::openai(&["other=2GB"])).await;
-    for engine in [&lmstudio, &ollama, &llamacpp, &openai] {
+    let models = ["qwen", "llama3.2:3b", "local", "other"];
+    let each = models.map(|model| [model]);
+    let kinds = EveryKind::start([&each[0], &each[1], &each[2], &each[3]]).await;
+    for engine in kinds.all() {
         engine.converse(vec![loop_of_three()]);
     }
-    let crucible = Crucible::start(&format!(
-        "{}{}{}{}",
-        engine("lmstudio", "lmstudio", &lmstudio.url()),
-        engine("ollama", "ollama", &ollama.url()),
-        engine("llamacpp", "llamacpp", &llamacpp.url()),
-        engine("openai", "openai", &openai.url()),
-    ));
-    let models = ["qwen", "llama3.2:3b", "local", "other"];
+    let crucible = Crucible::start(&kinds.config());
     let url = crucible.at("");
     let told = tokio::task::spawn_blocking(move || {
         let script = root().join(FOLDER).join("drive.py");

@@ -1,9 +1,8 @@
 //! Ollama's own Python client.
 
-use crucible_sim::{Fault, FaultKind, Options};
 use crucible_tests::{
     Crucible,
-    engines::{engine, start},
+    engines::{EveryKind, Troubled},
 };
 use serde_json::json;
 
@@ -11,34 +10,18 @@ use super::{anthropic::loop_of_three, run_script};
 
 #[tokio::test]
 async fn ollamas_python_client_is_served() {
-    let lmstudio = start(Options::lmstudio(&[
-        "qwen-think-vision=2GB",
-        "studio-embed",
-    ]))
+    let kinds = EveryKind::start([
+        &["qwen-think-vision=2GB", "studio-embed"],
+        &["llama-think-vision:3b=2GB", "ollama-embed"],
+        &["local-think-vision=2GB"],
+        &["other-think-vision=2GB", "other-embed"],
+    ])
     .await;
-    let ollama = start(Options::ollama(&[
-        "llama-think-vision:3b=2GB",
-        "ollama-embed",
-    ]))
-    .await;
-    let llamacpp = start(Options::openai(&["local-think-vision=2GB"])).await;
-    let openai = start(Options::openai(&["other-think-vision=2GB", "other-embed"])).await;
-    for engine in [&lmstudio, &ollama, &llamacpp, &openai] {
+    for engine in kinds.all() {
         engine.converse(vec![loop_of_three()]);
     }
-    let breaking = start(Options::openai(&["breaks"])).await;
-    breaking.arm(Fault::new(FaultKind::ErrorEvent).after_events(2));
-    let busy = start(Options::openai(&["busy"])).await;
-    busy.arm(Fault::new(FaultKind::Http429).delay_ms(1000));
-    let crucible = Crucible::start(&format!(
-        "{}{}{}{}{}{}",
-        engine("lmstudio", "lmstudio", &lmstudio.url()),
-        engine("ollama", "ollama", &ollama.url()),
-        engine("llamacpp", "llamacpp", &llamacpp.url()),
-        engine("openai", "openai", &openai.url()),
-        engine("breaking", "openai", &breaking.url()),
-        engine("busy", "openai", &busy.url()),
-    ));
+    let troubled = Troubled::start().await;
+    let crucible = Crucible::start(&(kinds.config() + &troubled.config()));
     let models = [
         "qwen-think-vision",
         "llama-think-vision:3b",
@@ -93,7 +76,7 @@ async fn ollamas_python_client_is_served() {
     assert_eq!(told["a 429"]["status"], 429, "{told}");
     assert_eq!(told["closed"]["status"], 403, "{told}");
     // Crucible alone decides what stays in memory.
-    for request in ollama.log().requests_to("/api/chat") {
+    for request in kinds.ollama.log().requests_to("/api/chat") {
         assert!(!request.body.contains("keep_alive"), "{}", request.body);
     }
 }

@@ -37,8 +37,7 @@ pub(crate) static CLAUDE_CODE: ClientProgram = ClientProgram {
 };
 
 fn folder(folders: &UserFolders) -> PathBuf {
-    let named = folders.named_by("CLAUDE_CONFIG_DIR");
-    named.unwrap_or_else(|| folders.home().join(".claude"))
+    folders.of_program("CLAUDE_CONFIG_DIR", ".claude")
 }
 
 /// The variables; the key goes where its own token would be.

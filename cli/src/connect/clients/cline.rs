@@ -32,8 +32,7 @@ pub(crate) static CLINE: ClientProgram = ClientProgram {
 };
 
 fn folder(folders: &UserFolders) -> PathBuf {
-    let named = folders.named_by("CLINE_DATA_DIR");
-    named.unwrap_or_else(|| folders.home().join(".cline").join("data"))
+    folders.of_program("CLINE_DATA_DIR", ".cline/data")
 }
 
 fn setup(settings: &ClientSettings, folders: &UserFolders) -> ClientSetup {

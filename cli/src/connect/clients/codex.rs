@@ -42,8 +42,7 @@ pub(crate) static CODEX: ClientProgram = ClientProgram {
 };
 
 fn folder(folders: &UserFolders) -> PathBuf {
-    let named = folders.named_by("CODEX_HOME");
-    named.unwrap_or_else(|| folders.home().join(".codex"))
+    folders.of_program("CODEX_HOME", ".codex")
 }
 
 /// The provider and what chooses it, as keys of the file.

@@ -34,8 +34,7 @@ pub(crate) static CONTINUE: ClientProgram = ClientProgram {
 };
 
 fn folder(folders: &UserFolders) -> PathBuf {
-    let named = folders.named_by("CONTINUE_GLOBAL_DIR");
-    named.unwrap_or_else(|| folders.home().join(".continue"))
+    folders.of_program("CONTINUE_GLOBAL_DIR", ".continue")
 }
 
 fn setup(settings: &ClientSettings, folders: &UserFolders) -> ClientSetup {

@@ -26,7 +26,7 @@ pub(crate) static N8N: ClientProgram = ClientProgram {
         "A credential of Ollama with Crucible's address (without `/v1`) works for the node Ollama Chat Model.",
     ],
     read_in: "the documentation of n8n, \"OpenAI credentials\"",
-    tried: "not run",
+    tried: "not run: npm lacks a package that 2.41.3 wants (`@n8n/agents` 0.26.2)",
 };
 
 fn setup(settings: &ClientSettings, _: &UserFolders) -> ClientSetup {

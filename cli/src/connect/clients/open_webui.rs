@@ -27,7 +27,7 @@ pub(crate) static OPEN_WEBUI: ClientProgram = ClientProgram {
         "A connection of the kind Ollama to Crucible's address works too.",
     ],
     read_in: "Open WebUI 0.12.4, its wheel",
-    tried: "not run",
+    tried: "not run: its 91 packages, PyTorch for graphics cards among them, are some gigabytes; its requests are known from its wheel",
 };
 
 fn environment(settings: &ClientSettings) -> Vec<(&'static str, String)> {

@@ -39,8 +39,7 @@ pub(crate) static QWEN_CODE: ClientProgram = ClientProgram {
 };
 
 fn folder(folders: &UserFolders) -> PathBuf {
-    let named = folders.named_by("QWEN_HOME");
-    named.unwrap_or_else(|| folders.home().join(".qwen"))
+    folders.of_program("QWEN_HOME", ".qwen")
 }
 
 fn setup(settings: &ClientSettings, folders: &UserFolders) -> ClientSetup {

@@ -258,6 +258,10 @@ impl ChatWatch {
         }
         if !is_object(event) {
             // No part of an answer, whatever it is, and nothing that a client could read as one.
+            tracing::debug!(
+                bytes = event.len(),
+                "an event that is no object is left out"
+            );
             return Ok(EventAction::Drop);
         }
         if self.prompt_events != PromptEvents::Ignored
