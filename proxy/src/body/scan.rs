@@ -115,6 +115,11 @@ pub(crate) fn object(
                 let end = string::end(text, at, &mut has_surrogates).ok_or(JsonFault::Syntax)?;
                 at = end + 1;
                 grammar.string(begin..at)?;
+                // As a rule, the colon stands right behind the key.
+                if grammar.expect == ExpectedToken::Colon && text.get(at) == Some(&b':') {
+                    grammar.expect = ExpectedToken::Value;
+                    at += 1;
+                }
             }
             sign @ (b'{' | b'}' | b'[' | b']' | b',' | b':') => grammar.sign(*sign, begin)?,
             _ => {

@@ -54,6 +54,7 @@ pub(super) fn end(text: &[u8], from: usize, has_surrogates: &mut bool) -> Option
             return None;
         }
         at += width.max(behind);
+        at += plain(text.get(at..).unwrap_or_default());
     }
 }
 
@@ -75,15 +76,22 @@ fn stretch(rest: &[u8]) -> (u64, usize) {
     (stops_of(&block), rest.len())
 }
 
+/// Returns the number of bytes in the blocks that `rest` begins with and that have no stops. Most blocks
+/// of a long text have none, which one mask for all lanes tells.
+fn plain(rest: &[u8]) -> usize {
+    let (blocks, _) = rest.as_chunks::<BLOCK>();
+    let has_none = |block: &&[u8; BLOCK]| {
+        let (lanes, _) = block.as_chunks::<LANE>();
+        let none = u8x16::splat(0);
+        let any = lanes.iter().fold(none, |any, lane| any | stops_in(lane));
+        any.to_bitmask() == 0
+    };
+    blocks.iter().take_while(has_none).count() * BLOCK
+}
+
 /// Returns a bit for each byte that may not pass unseen: quotes, backslashes, control characters.
 fn stops_of(block: &[u8; BLOCK]) -> u64 {
     let (lanes, _) = block.as_chunks::<LANE>();
-    let none = u8x16::splat(0);
-    // Most blocks of a long text have none, which one mask for all lanes tells.
-    let any = lanes.iter().fold(none, |any, lane| any | stops_in(lane));
-    if any.to_bitmask() == 0 {
-        return 0;
-    }
     lanes.iter().rev().fold(0, |mask, lane| {
         mask << LANE | u64::from(stops_in(lane).to_bitmask())
     })

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crucible_router::{measurements::AnswerSample, plan::Reason};
+use crucible_router::{measurements::AnswerSample, plan::Reason, view::View};
 use http::StatusCode;
 use jiff::Timestamp;
 
@@ -30,10 +30,11 @@ impl EndedRequest {
     /// `None` where the request teaches nothing.
     pub(crate) fn close(&self, ledger: &Ledger, now: Moment) -> Option<AnswerSample> {
         let mut record = self.request.close();
-        record.usage = reuse::completed(&record, &ledger.router.view());
+        let view = ledger.router.view();
+        record.usage = reuse::completed(&record, &view);
         ledger.recent.add(&record);
         self.trace(ledger, &record);
-        self.count(ledger, &record);
+        self.count(ledger, &record, &view);
         self.charge(ledger, &record, now);
         let status = status(&record).as_u16();
         let ended = (self.at, now.wall_at(self.at));
@@ -71,12 +72,12 @@ impl EndedRequest {
         }
     }
 
-    fn count(&self, ledger: &Ledger, record: &RequestFacts) {
+    fn count(&self, ledger: &Ledger, record: &RequestFacts, view: &View) {
         let metrics = &ledger.metrics;
         let code = status(record);
         let model = record.model.as_deref().unwrap_or_default();
         if record.engine.is_some() {
-            metrics.admit_models_of_view(model, &ledger.router.view());
+            metrics.admit_models_of_view(model, view);
         }
         if self.request.endpoint != Endpoint::Admin {
             self.count_request(metrics, record, code);

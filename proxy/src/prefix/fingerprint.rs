@@ -77,25 +77,22 @@ impl Fingerprint {
     }
 
     fn add(&mut self, kind: PieceKind, bytes: &[u8]) {
-        let state = FixedState::with_seed(0);
-        let mut whole = state.build_hasher();
+        // Each block is hashed behind those before it, so the last hash is that of the piece.
+        let mut hasher = FixedState::with_seed(0).build_hasher();
         let before = self.blocks.len();
         let room = MOST_BLOCKS - before;
         self.blocks.reserve(bytes.len().div_ceil(BLOCK).min(room));
         for block in bytes.chunks(BLOCK) {
-            let mut hasher = state.build_hasher();
             hasher.write(block);
-            let hash = hasher.finish();
-            whole.write_u64(hash);
             if self.blocks.len() < MOST_BLOCKS {
                 #[expect(clippy::cast_possible_truncation, reason = "half of a hash is one")]
-                self.blocks.push(hash as u32);
+                self.blocks.push(hasher.finish() as u32);
             }
         }
         let count = |blocks: usize| u32::try_from(blocks).unwrap_or(u32::MAX);
         self.pieces.push(Piece {
             kind,
-            hash: whole.finish(),
+            hash: hasher.finish(),
             before: count(before),
             blocks: count(self.blocks.len() - before),
         });

@@ -51,6 +51,9 @@ pub(super) struct ClientSocket {
     linger: Option<Box<LingeringClose>>,
 }
 
+/// The outcome of a write to the client.
+type WriteOutcome = Poll<io::Result<usize>>;
+
 // === impl ClientSocket ===
 
 impl ClientSocket {
@@ -217,6 +220,15 @@ impl ClientSocket {
         }
     }
 
+    /// Takes the outcome of a write: something moved, or the client does not read.
+    fn written(&mut self, outcome: WriteOutcome, cx: &mut Context<'_>) -> WriteOutcome {
+        if outcome.is_pending() {
+            return self.poll_stall(cx);
+        }
+        self.moved();
+        outcome
+    }
+
     fn poll_stall(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if !self.stalled {
             self.stalled = true;
@@ -289,13 +301,8 @@ impl AsyncWrite for ClientSocket {
             ready!(this.poll_reply(cx))?;
             return Poll::Ready(Ok(buf.len()));
         }
-        match Pin::new(&mut this.stream).poll_write(cx, buf) {
-            Poll::Ready(result) => {
-                this.moved();
-                Poll::Ready(result)
-            }
-            Poll::Pending => this.poll_stall(cx),
-        }
+        let outcome = Pin::new(&mut this.stream).poll_write(cx, buf);
+        this.written(outcome, cx)
     }
 
     fn poll_write_vectored(
@@ -309,13 +316,8 @@ impl AsyncWrite for ClientSocket {
             let first = first.map_or(&[][..], |b| &b[..]);
             return Pin::new(this).poll_write(cx, first);
         }
-        match Pin::new(&mut this.stream).poll_write_vectored(cx, bufs) {
-            Poll::Ready(result) => {
-                this.moved();
-                Poll::Ready(result)
-            }
-            Poll::Pending => this.poll_stall(cx),
-        }
+        let outcome = Pin::new(&mut this.stream).poll_write_vectored(cx, bufs);
+        this.written(outcome, cx)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -18,7 +18,9 @@ use std::{
 use bytes::Bytes;
 use crucible_router::{
     hop,
-    transport::{AnswerBody, Broken, ConnectError, Connector, EngineAddress, exchange},
+    transport::{
+        AnswerBody, Broken, ConnectError, Connector, EngineAddress, exchange, exchange_again,
+    },
 };
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body::Body;
@@ -204,7 +206,7 @@ impl Upstream {
         let pool = self.idle.of(&prompt.address);
         pool.retries.add();
         let response = match pool.take() {
-            Some(idle) => match idle.exchange(prompt.request()?).await {
+            Some(idle) => match exchange_again(idle, prompt.request()?).await {
                 // cpp-httplib (llama.cpp b10549) ends idle connections without saying so before.
                 Err(broken) if broken.unsent || is_stale(&broken) => {
                     tracing::debug!(error = %broken.error, "idle connection to an engine");

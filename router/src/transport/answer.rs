@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::{connection::Connection, exchange::IdleConnection};
+use super::{IdleConnection, connection::Connection};
 
 /// The body of an answer on its way. Dropped before its end, it closes the connection: engines take
 /// that for a cancellation.

@@ -1,6 +1,6 @@
 //! Sending one request after another to an engine.
 
-use std::{error::Error as StdError, fmt};
+use std::error::Error as StdError;
 
 use bytes::Bytes;
 use futures_util::TryFutureExt as _;
@@ -9,14 +9,9 @@ use http_body::Body;
 use hyper::body::Incoming;
 
 use super::{
-    AnswerBody, Transport,
+    AnswerBody, IdleConnection, Transport,
     connection::{Broken, Connection},
 };
-
-/// A connection to an engine between two requests. Dropping it closes it.
-///
-/// `B` is the body of the requests that it carries.
-pub struct IdleConnection<B: Body + 'static>(Box<Connection<B>>);
 
 /// Sends the first request on a new connection, and waits for the head of the answer. The connection
 /// is driven by this future, then by the answer's body.
@@ -36,6 +31,20 @@ where
     answered(connection.exchange(request)).await
 }
 
+/// Sends a further request on a connection and waits for the head of its answer, as [`exchange`] does.
+/// Where the engine has closed the connection meanwhile, or sent anything on it, nothing is written
+/// ([`Broken::unsent`]), as far as that was heard of the socket.
+pub fn exchange_again<B>(
+    idle: IdleConnection<B>,
+    request: Request<B>,
+) -> impl Future<Output = Result<Response<AnswerBody<B>>, Broken>> + Send
+where
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<Box<dyn StdError + Send + Sync>>,
+{
+    answered(idle.into_connection().exchange(request))
+}
+
 /// Wraps the body of an answer together with its connection.
 fn answered<B>(
     exchanged: impl Future<Output = Result<(Response<Incoming>, Box<Connection<B>>), Broken>>,
@@ -46,33 +55,4 @@ where
 {
     exchanged
         .map_ok(|(response, connection)| response.map(|body| AnswerBody::new(body, connection)))
-}
-
-// === impl IdleConnection ===
-
-impl<B> IdleConnection<B>
-where
-    B: Body<Data = Bytes> + Send + Unpin + 'static,
-    B::Error: Into<Box<dyn StdError + Send + Sync>>,
-{
-    /// The connection of an answer that is whole; `None` where it carries no further request.
-    pub(super) fn of(connection: Box<Connection<B>>) -> Option<Self> {
-        connection.is_idle().then_some(Self(connection))
-    }
-
-    /// Sends a further request and waits for the head of its answer, as [`exchange`] does. Where the
-    /// engine has closed the connection meanwhile, or sent anything on it, nothing is written
-    /// ([`Broken::unsent`]), as far as that was heard of the socket.
-    pub fn exchange(
-        self,
-        request: Request<B>,
-    ) -> impl Future<Output = Result<Response<AnswerBody<B>>, Broken>> + Send {
-        answered(self.0.exchange(request))
-    }
-}
-
-impl<B: Body> fmt::Debug for IdleConnection<B> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("IdleConnection").finish_non_exhaustive()
-    }
 }

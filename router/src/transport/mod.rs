@@ -23,6 +23,7 @@ mod connect;
 mod connect_error;
 mod connection;
 mod exchange;
+mod idle;
 mod stream;
 mod tls;
 mod wire;
@@ -33,6 +34,7 @@ pub use self::{
     connect::Connector,
     connect_error::{ConnectError, tls_trouble},
     connection::Broken,
-    exchange::{IdleConnection, exchange},
+    exchange::{exchange, exchange_again},
+    idle::IdleConnection,
     stream::Transport,
 };

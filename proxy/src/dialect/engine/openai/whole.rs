@@ -158,7 +158,7 @@ impl WholeAnswer {
     fn reported<T: DeserializeOwned + Default>(&self, range: Option<&Range<usize>>) -> T {
         let member = range.and_then(|range| self.bytes.get(range.clone()));
         // As a text, whose names are not checked one by one.
-        let member = member.and_then(|json| std::str::from_utf8(json).ok());
+        let member = member.and_then(|json| simdutf8::basic::from_utf8(json).ok());
         let read = member.and_then(|json| serde_json::from_str::<ReportedObject<T>>(json).ok());
         read.map(|object| object.0).unwrap_or_default()
     }
