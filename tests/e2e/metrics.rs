@@ -3,6 +3,7 @@
 mod bounds;
 mod machine;
 mod open_metrics;
+mod words;
 
 use crucible_sim::Options;
 use crucible_tests::{
