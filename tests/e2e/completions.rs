@@ -2,21 +2,18 @@
 
 mod running;
 
-use crucible_sim::{Fault, FaultKind, Options, Sim};
+use crucible_sim::{Fault, FaultKind, Sim};
 use crucible_tests::{
     Crucible,
     chat::{Whole, whole},
-    engines::{client, engine, start},
+    engines::{EveryKind, client},
     sse::Stream,
 };
 use serde_json::{Value, json};
 
 /// One engine of each kind with one model each.
 struct Kinds {
-    lmstudio: Sim,
-    ollama: Sim,
-    llamacpp: Sim,
-    openai: Sim,
+    engines: EveryKind,
     crucible: Crucible,
 }
 
@@ -25,37 +22,23 @@ const MODELS: [&str; 4] = ["qwen", "llama", "gguf", "plain"];
 
 impl Kinds {
     async fn start() -> Self {
-        let lmstudio = start(Options::lmstudio(&["qwen=2GB"])).await;
-        let ollama = start(Options::ollama(&[
-            "llama=1GB",
-            "coder=1GB",
-            "coder-think=1GB",
-        ]))
+        let engines = EveryKind::start([
+            &["qwen=2GB"],
+            &["llama=1GB", "coder=1GB", "coder-think=1GB"],
+            &["gguf=1GB"],
+            &["plain", "other"],
+        ])
         .await;
-        let llamacpp = start(Options::openai(&["gguf=1GB"])).await;
-        let openai = start(Options::openai(&["plain", "other"])).await;
-        let crucible = Crucible::start(&format!(
-            "{}{}{}{}",
-            engine("studio", "lmstudio", &lmstudio.url()),
-            engine("ollama", "ollama", &ollama.url()),
-            engine("llama", "llamacpp", &llamacpp.url()),
-            engine("server", "openai", &openai.url()),
-        ));
-        Self {
-            lmstudio,
-            ollama,
-            llamacpp,
-            openai,
-            crucible,
-        }
+        let crucible = Crucible::start(&engines.config());
+        Self { engines, crucible }
     }
 
     fn of(&self, model: &str) -> &Sim {
         match model {
-            "qwen" => &self.lmstudio,
-            "gguf" => &self.llamacpp,
-            "plain" | "other" => &self.openai,
-            _ => &self.ollama,
+            "qwen" => &self.engines.lmstudio,
+            "gguf" => &self.engines.llamacpp,
+            "plain" | "other" => &self.engines.openai,
+            _ => &self.engines.ollama,
         }
     }
 
@@ -167,7 +150,11 @@ async fn no_template_is_put_around_it_and_the_options_are_those_of_chat() {
         (&json!(4096), &json!(7))
     );
     assert!(sent.get("keep_alive").is_none(), "{sent}");
-    assert_eq!(kinds.ollama.log().loaded(), 1, "one tuple, one load");
+    assert_eq!(
+        kinds.engines.ollama.log().loaded(),
+        1,
+        "one tuple, one load"
+    );
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use crucible_sim::{Options, Sim};
 use crucible_tests::{
     Crucible,
-    chat::{Whole, body, get, post, whole},
+    chat::{Whole, body, get, post, post_to, whole},
     engines::{client, engine, start},
     rest::{eventually, ready},
     sse::Stream,
@@ -78,11 +78,6 @@ async fn v0(crucible: &Crucible) -> Vec<Entry> {
     assert_eq!(answer.json["object"], "list", "{}", answer.text);
     let data = answer.json["data"].clone();
     serde_json::from_value(data).unwrap_or_else(|error| panic!("{error}: {}", answer.text))
-}
-
-async fn ask(crucible: &Crucible, path: &str, body: &Value) -> Whole {
-    let request = client().post(crucible.at(path)).json(body);
-    whole(request.send().await.expect("an answer")).await
 }
 
 #[tokio::test]
@@ -312,7 +307,7 @@ async fn one_model_of_todays_list_is_told_alone() {
 async fn prompts_on_its_paths_are_answered_by_every_kind_of_engine() {
     let (_sims, crucible) = kinds().await;
     for model in ["qwen/qwen3-vl", "llama3.2:3b", "tiny", "vllm-model"] {
-        let chat = ask(
+        let chat = post_to(
             &crucible,
             "/api/v0/chat/completions",
             &body(model, "repeat 2"),
@@ -321,7 +316,7 @@ async fn prompts_on_its_paths_are_answered_by_every_kind_of_engine() {
         assert_eq!(chat.status, 200, "{model}: {}", chat.text);
         assert!(!chat.content().is_empty(), "{model}: {}", chat.text);
         let text = json!({ "model": model, "prompt": "repeat 2", "max_tokens": 2 });
-        let text = ask(&crucible, "/api/v0/completions", &text).await;
+        let text = post_to(&crucible, "/api/v0/completions", &text).await;
         assert_eq!(text.status, 200, "{model}: {}", text.text);
         has_facts(&chat, model, "eosFound");
         has_facts(&text, model, "maxPredictedTokensReached");
@@ -335,7 +330,7 @@ async fn prompts_on_its_paths_are_answered_by_every_kind_of_engine() {
     }
     for model in ["text-embedding-nomic", "cpu-embed"] {
         let sent = json!({ "model": model, "input": ["a", "b"] });
-        let vectors = ask(&crucible, "/api/v0/embeddings", &sent).await;
+        let vectors = post_to(&crucible, "/api/v0/embeddings", &sent).await;
         assert_eq!(
             vectors.json["data"].as_array().map(Vec::len),
             Some(2),
@@ -343,7 +338,7 @@ async fn prompts_on_its_paths_are_answered_by_every_kind_of_engine() {
             vectors.text
         );
     }
-    let broken = ask(
+    let broken = post_to(
         &crucible,
         "/api/v0/chat/completions",
         &json!({ "model": "nix", "messages": [] }),

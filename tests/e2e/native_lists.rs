@@ -10,12 +10,12 @@ use std::collections::BTreeSet;
 use crucible_sim::{Options, Sim};
 use crucible_tests::{
     Crucible,
-    chat::{Whole, body, get, post, whole},
+    chat::{Whole, body, get, post, post_to, whole},
     engines::{client, engine, start},
     rest::{eventually, ready},
 };
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// An entry of `/api/tags` as strict clients read it: nothing is null, nothing is missing.
 #[derive(Debug, Deserialize)]
@@ -92,11 +92,6 @@ async fn tags(crucible: &Crucible) -> Vec<Tag> {
     assert_eq!(answer.status, 200, "{}", answer.text);
     let models = answer.json["models"].clone();
     serde_json::from_value(models).unwrap_or_else(|error| panic!("{error}: {}", answer.text))
-}
-
-async fn ask(crucible: &Crucible, path: &str, body: &Value) -> Whole {
-    let request = client().post(crucible.at(path)).json(body);
-    whole(request.send().await.expect("an answer")).await
 }
 
 /// The names of `/v1/models`.
@@ -180,7 +175,7 @@ async fn a_list_asks_no_engine_and_a_head_has_no_body() {
     });
     for _ in 0..5 {
         tags(&kinds.crucible).await;
-        let shown = ask(
+        let shown = post_to(
             &kinds.crucible,
             "/api/show",
             &json!({ "model": "llama3.2:3b" }),

@@ -1,20 +1,9 @@
 //! Raw prompts and embeddings with a real model, through the real binary.
 
-use crucible_tests::{
-    Crucible,
-    chat::{Whole, whole},
-    engines::client,
-    sse::Stream,
-    target::alone,
-};
+use crucible_tests::{Crucible, chat::post_to, engines::client, sse::Stream, target::alone};
 use serde_json::{Value, json};
 
 use crate::real::{engine, start};
-
-async fn ask(crucible: &Crucible, path: &str, body: &Value) -> Whole {
-    let request = client().post(crucible.at(path)).json(body);
-    whole(request.send().await.expect("an answer")).await
-}
 
 #[tokio::test]
 async fn a_real_model_continues_a_raw_prompt() {
@@ -23,7 +12,7 @@ async fn a_real_model_continues_a_raw_prompt() {
         "model": model, "prompt": "Once upon a time, there was a", "max_tokens": 12, "temperature": 0,
         "echo": true,
     });
-    let answer = ask(&crucible, "/v1/completions", &request).await;
+    let answer = post_to(&crucible, "/v1/completions", &request).await;
     assert_eq!(answer.status, 200, "{}", answer.text);
     assert_eq!(answer.json["object"], "text_completion");
     let text = answer.json["choices"][0]["text"].as_str().expect("a text");
@@ -54,16 +43,16 @@ async fn a_real_model_continues_a_raw_prompt() {
 
     request["stream"] = false.into();
     request["prompt"] = json!(["Two and two", "A cat"]);
-    let several = ask(&crucible, "/v1/completions", &request).await;
+    let several = post_to(&crucible, "/v1/completions", &request).await;
     let choices = several.json["choices"].as_array().map(Vec::len);
     assert_eq!(choices, Some(2), "{}", several.text);
     request["suffix"] = json!("the end");
-    let refused = ask(&crucible, "/v1/completions", &request).await;
+    let refused = post_to(&crucible, "/v1/completions", &request).await;
     assert_eq!(
         (refused.status, &refused.json["error"]["param"]),
         (400, &json!("suffix"))
     );
-    let vectors = ask(
+    let vectors = post_to(
         &crucible,
         "/v1/embeddings",
         &json!({ "model": model, "input": "a" }),
@@ -92,7 +81,7 @@ async fn a_real_model_makes_vectors_and_cuts_nothing() {
     let model = model_path.file_stem().expect("a name").to_string_lossy();
     let embed = async |input: Value, encoding: &str| {
         let body = json!({ "model": model, "input": input, "encoding_format": encoding });
-        ask(&crucible, "/v1/embeddings", &body).await
+        post_to(&crucible, "/v1/embeddings", &body).await
     };
     let answer = embed(json!(["a cat", "a dog", "stock markets"]), "float").await;
     assert_eq!(answer.status, 200, "{}", answer.text);

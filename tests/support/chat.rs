@@ -66,6 +66,15 @@ pub async fn post(crucible: &Crucible, body: &Value) -> Whole {
     whole(response).await
 }
 
+/// Sends a body to a path and reads the whole answer.
+///
+/// # Panics
+/// If there is none.
+pub async fn post_to(crucible: &Crucible, path: &str, body: &Value) -> Whole {
+    let request = client().post(crucible.at(path)).json(body);
+    whole(request.send().await.expect("an answer")).await
+}
+
 /// Sends raw bytes to chat completions.
 ///
 /// # Panics

@@ -3,14 +3,14 @@
 use crucible_sim::Options;
 use crucible_tests::{
     Crucible,
-    chat::{get, whole},
+    chat::{get, post_to, whole},
     engines::{Both, client, engine, start},
     rest::{eventually, ready},
     scripted::{Script, Scripted},
 };
 use serde_json::{Value, json};
 
-use super::{Tag, ask, tags};
+use super::{Tag, tags};
 
 #[tokio::test]
 async fn an_empty_catalogue_and_engines_that_are_down_are_empty_lists() {
@@ -40,13 +40,13 @@ async fn an_empty_catalogue_and_engines_that_are_down_are_empty_lists() {
         );
     }
     let body = json!({ "model": "llama" });
-    let unknown = ask(&crucible, "/api/show", &body).await;
+    let unknown = post_to(&crucible, "/api/show", &body).await;
     assert_eq!(
         (unknown.status, &*unknown.text),
         (404, r#"{"error":"model 'llama' not found"}"#)
     );
     // It may have the model; nobody knows.
-    let away = ask(&down, "/api/show", &body).await;
+    let away = post_to(&down, "/api/show", &body).await;
     assert_eq!(away.status, 503, "{}", away.text);
     assert!(away.json["error"].is_string(), "{}", away.text);
     assert!(!away.header("retry-after").is_empty());
@@ -138,7 +138,7 @@ async fn names_of_every_form_are_listed_and_described() {
     for name in names {
         assert!(tags.iter().any(|tag| tag.name == name), "{name}");
         assert!(studio.iter().any(|entry| entry["id"] == name), "{name}");
-        let shown = ask(&crucible, "/api/show", &json!({ "model": name })).await;
+        let shown = post_to(&crucible, "/api/show", &json!({ "model": name })).await;
         assert_eq!(shown.status, 200, "{name}: {}", shown.text);
         let mut one = url::Url::parse(&crucible.at("/api/v0/models/")).expect("a URL");
         one.path_segments_mut()

@@ -3,13 +3,13 @@
 use crucible_sim::Options;
 use crucible_tests::{
     Crucible,
-    chat::{get, whole},
+    chat::{get, post_to, whole},
     engines::{client, engine, start},
     rest::{eventually, ready},
 };
 use serde_json::{Value, json};
 
-use super::{Kinds, ask};
+use super::Kinds;
 
 #[tokio::test]
 async fn a_pull_of_a_model_that_is_there_succeeds_without_a_pull() {
@@ -24,7 +24,7 @@ async fn a_pull_of_a_model_that_is_there_succeeds_without_a_pull() {
         "vllm-model",
         "text-embedding-nomic",
     ] {
-        let stream = ask(&kinds.crucible, "/api/pull", &json!({ "model": name })).await;
+        let stream = post_to(&kinds.crucible, "/api/pull", &json!({ "model": name })).await;
         assert_eq!(stream.status, 200, "{name}: {}", stream.text);
         assert_eq!(stream.header("content-type"), "application/x-ndjson");
         let lines: Vec<Value> = stream
@@ -37,7 +37,7 @@ async fn a_pull_of_a_model_that_is_there_succeeds_without_a_pull() {
             Some(&json!({ "status": "success" })),
             "{name}"
         );
-        let whole = ask(
+        let whole = post_to(
             &kinds.crucible,
             "/v1/api/pull",
             &json!({ "name": name, "stream": false }),
@@ -119,13 +119,13 @@ async fn what_is_opened_copies_makes_pulls_and_deletes() {
     let listed = async |name: &str, there: bool| {
         eventually(name, || async {
             let tags = get(&crucible, "/api/tags").await;
-            let shown = ask(&crucible, "/api/show", &json!({ "model": name })).await;
+            let shown = post_to(&crucible, "/api/show", &json!({ "model": name })).await;
             let all = tags.text.contains(&format!("\"{name}\"")) == there;
             (all && (shown.status == 200) == there).then_some(())
         })
         .await;
     };
-    let copied = ask(
+    let copied = post_to(
         &crucible,
         "/api/copy",
         &json!({ "source": "llama", "destination": "copied" }),
@@ -143,7 +143,7 @@ async fn what_is_opened_copies_makes_pulls_and_deletes() {
         // One that is there is asked of the engine all the same: it may be newer there.
         ("/api/pull", json!({ "model": "llama" }), "llama"),
     ] {
-        let answer = ask(&crucible, path, &body).await;
+        let answer = post_to(&crucible, path, &body).await;
         assert_eq!(answer.status, 200, "{path}: {}", answer.text);
         assert_eq!(answer.header("content-type"), "application/x-ndjson");
         assert!(
@@ -154,7 +154,7 @@ async fn what_is_opened_copies_makes_pulls_and_deletes() {
         assert!(answer.text.lines().count() > 1, "{}", answer.text);
         listed(name, true).await;
     }
-    let failed = ask(&crucible, "/api/pull", &json!({ "model": "nowhere" })).await;
+    let failed = post_to(&crucible, "/api/pull", &json!({ "model": "nowhere" })).await;
     assert!(
         failed.text.contains("file does not exist"),
         "as the engine says it: {}",

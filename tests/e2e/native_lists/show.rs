@@ -3,13 +3,13 @@
 use crucible_sim::Options;
 use crucible_tests::{
     Crucible,
-    chat::{body, post, whole},
+    chat::{body, post, post_to, whole},
     engines::{client, engine, start},
     rest::ready,
 };
 use serde_json::{Value, json};
 
-use super::{Details, Kinds, ask, tags};
+use super::{Details, Kinds, tags};
 
 /// The context that a description names, by the architecture that it names.
 fn context(shown: &Value) -> u64 {
@@ -33,7 +33,7 @@ async fn every_listed_name_is_described_whole() {
     names.extend(["LLAMA3.2:3B", "tiny:latest", "lmstudio/qwen/qwen3-vl"].map(str::to_owned));
     for name in names {
         for key in ["model", "name"] {
-            let shown = ask(&kinds.crucible, "/api/show", &json!({ key: name })).await;
+            let shown = post_to(&kinds.crucible, "/api/show", &json!({ key: name })).await;
             assert_eq!(shown.status, 200, "{name}: {}", shown.text);
             for text in ["modelfile", "parameters", "template", "modified_at"] {
                 assert!(
@@ -60,7 +60,7 @@ async fn an_ollamas_own_description_is_repeated() {
         .json(&json!({ "model": "small" }))
         .send();
     let own = whole(own.await.expect("an answer")).await.json;
-    let shown = ask(&kinds.crucible, "/api/show", &json!({ "model": "small" }))
+    let shown = post_to(&kinds.crucible, "/api/show", &json!({ "model": "small" }))
         .await
         .json;
     for key in [
@@ -74,7 +74,7 @@ async fn an_ollamas_own_description_is_repeated() {
         assert_eq!(shown[key], own[key], "{key}");
     }
     assert_eq!(shown["model_info"]["llama.embedding_length"], 4096);
-    let thinks = ask(
+    let thinks = post_to(
         &kinds.crucible,
         "/api/show",
         &json!({ "model": "gpt-oss:20b" }),
@@ -106,7 +106,7 @@ async fn the_context_is_what_crucible_gives() {
             let crucible = Crucible::start(&format!("{toml}\n{}", engine("one", kind, &sim.url())));
             ready(&crucible).await;
             let shown = async || {
-                ask(&crucible, "/api/show", &json!({ "model": "llama" }))
+                post_to(&crucible, "/api/show", &json!({ "model": "llama" }))
                     .await
                     .json
             };
@@ -136,7 +136,7 @@ async fn a_context_that_nobody_can_change_is_told_as_it_is() {
     let sim = start(options).await;
     let crucible = Crucible::start(&engine("llama", "llamacpp", &sim.url()));
     ready(&crucible).await;
-    let shown = ask(&crucible, "/api/show", &json!({ "model": "tiny" }))
+    let shown = post_to(&crucible, "/api/show", &json!({ "model": "tiny" }))
         .await
         .json;
     // Each of its two slots has half of it.
@@ -148,7 +148,7 @@ async fn an_ollama_describes_its_model_at_length_where_it_is_asked_to() {
     let kinds = Kinds::start("").await;
     let shown = async |name: &str, verbose: bool| {
         let sent = json!({ "model": name, "verbose": verbose });
-        ask(&kinds.crucible, "/api/show", &sent).await
+        post_to(&kinds.crucible, "/api/show", &sent).await
     };
     let short = shown("llama3.2:3b", false).await.json;
     assert!(short.get("tensors").is_none(), "{short}");
@@ -172,7 +172,7 @@ async fn an_ollama_describes_its_model_at_length_where_it_is_asked_to() {
     let other = shown("qwen/qwen3-vl", true).await;
     assert_eq!(other.status, 200, "{}", other.text);
     assert!(other.json.get("tensors").is_none(), "{}", other.text);
-    let odd = ask(
+    let odd = post_to(
         &kinds.crucible,
         "/api/show",
         &json!({ "model": "llama3.2:3b", "verbose": 1 }),
