@@ -70,6 +70,8 @@ pub struct Config {
     pub warm: Vec<String>,
     /// The settings of `[log]`.
     pub log: LogSettings,
+    /// The address of the collector that gets the spans of requests; `None` where none are made.
+    pub otlp_endpoint: Option<url::Url>,
     /// The paths of engines' management that are open to clients.
     pub guard_open: Vec<String>,
     /// The configured routing rules in order; the first whose conditions hold decides.

@@ -30,7 +30,7 @@ mod top;
 pub(crate) use self::{
     engines::{engine, model, pool, sampling},
     planning::{context, prefix, routing, rule, scheduler, when},
-    server::{client, guard, limits, log, startup, timeouts},
+    server::{client, guard, limits, log, otlp, startup, timeouts},
     shape::join,
     top::{ROOT, root},
     typed::{FixedKey, KeyPath, SubTable},

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use crate::{
     checked::Config,
     file::{self, UnreadFile, is_read_once},
-    keys::{limits, log, root, timeouts},
+    keys::{limits, log, otlp, root, timeouts},
     layers::{ConfigSources, LoadedConfig, load_text},
     presence,
     problem::Problems,
@@ -106,6 +106,10 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
         (
             log::EVENTS_SIZE.path().to_string(),
             log.events_size != new_log.events_size,
+        ),
+        (
+            otlp::ENDPOINT.path().to_string(),
+            old.otlp_endpoint != new.otlp_endpoint,
         ),
         (
             limits::CONNECTIONS.path().to_string(),

@@ -10,7 +10,7 @@ use std::{
 
 use crucible_cli::signals::{InstanceSignal, InstanceSignals};
 use crucible_config::{Config, FileWatch, LiveConfig, Problems, Reloaded, WatchEvent, watch};
-use crucible_router::{discovery, handle::RouterHandle, state_dir::StateDir};
+use crucible_router::{discovery, event::EventObserver, handle::RouterHandle, state_dir::StateDir};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -18,7 +18,9 @@ use crate::{
     admin::tunings,
     edge,
     events::{self, EnergyMeter, LoggedObserver},
+    ledger::{LedgerSinks, RecentLoads},
     metrics::{Metrics, Outcome},
+    otlp::{SpanExport, SpanQueue},
     pipeline::prompt_watch,
     server::{ConnectionLimits, ConnectionSlots, Listener, OnOpen, descriptors},
     state::AppState,
@@ -103,6 +105,21 @@ fn bind(config: &Config, metrics: &Metrics) -> io::Result<(Vec<Listener>, Option
     Ok((listeners, metrics_listener))
 }
 
+/// Starts the export of spans, where it is configured, and returns the way to it.
+fn spans(
+    config: &Config,
+    metrics: &Metrics,
+    background: &TaskTracker,
+    stop: &CancellationToken,
+) -> io::Result<SpanQueue> {
+    let Some(endpoint) = &config.otlp_endpoint else {
+        return Ok(SpanQueue::default());
+    };
+    let (queue, export) = SpanExport::new(endpoint, metrics).map_err(io::Error::other)?;
+    background.spawn(export.run(stop.clone()));
+    Ok(queue)
+}
+
 /// Claims the folder of state; the log says so where another instance owns it.
 fn claim(config: &Config) -> Arc<StateDir> {
     let state = StateDir::claim(&config.state_dir);
@@ -141,10 +158,13 @@ impl Instance {
         let state = claim(&current);
         let own: Vec<_> = addrs.iter().copied().chain(metrics_addr).collect();
         let (events, writer) = events::configured(&current, &metrics);
+        let loads = Arc::<RecentLoads>::default();
+        let spans = spans(&current, &metrics, &background, &router_cancel)?;
         let source = config.clone();
         let observer = LoggedObserver {
             observer: metrics.clone(),
             events: events.clone(),
+            last: Arc::clone(&loads) as Arc<dyn EventObserver>,
         };
         let router = RouterHandle::start(
             Arc::new(move || source.current()),
@@ -171,7 +191,11 @@ impl Instance {
             upstream,
             stop.clone(),
             ending,
-            events.clone(),
+            LedgerSinks {
+                events: events.clone(),
+                spans,
+                loads,
+            },
         );
         background.spawn(prompt_watch::run(app.clone(), router_cancel.clone()));
         let meter = EnergyMeter::new(events, app.machine.clone(), Arc::clone(&app.active));

@@ -22,6 +22,7 @@ mod label;
 mod ledger;
 mod members;
 pub mod metrics;
+mod otlp;
 mod pipeline;
 mod prefix;
 pub mod relay;

@@ -15,9 +15,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    events::EventLog,
     guard::OwnName,
-    ledger::Ledger,
+    ledger::{Ledger, LedgerSinks},
     metrics::{MachineWatch, Metrics},
     relay::prefill::Prefills,
     request::{ActiveRequest, ActiveRequests},
@@ -73,9 +72,9 @@ impl AppState {
         upstream: Upstream,
         draining: CancellationToken,
         ending: CancellationToken,
-        events: EventLog,
+        sinks: LedgerSinks,
     ) -> Self {
-        let ledger = Arc::new(Ledger::new(router.clone(), metrics.clone(), events));
+        let ledger = Arc::new(Ledger::new(router.clone(), metrics.clone(), sinks));
         Self(Arc::new(AppParts {
             config,
             router,

@@ -21,12 +21,13 @@
 
 mod stderr;
 mod text;
+pub(crate) mod trace_context;
 mod writer;
 
 use std::io::{self, IsTerminal as _};
 
 use crucible_config::checked::{LogFormat, LogSettings};
-use tracing::{Level, Metadata, Span, field::Empty};
+use tracing::{Level, Metadata, Span};
 use tracing_subscriber::{
     Layer,
     filter::{LevelFilter, Targets, filter_fn},
@@ -57,24 +58,8 @@ pub struct Telemetry {
 }
 
 /// The span of one request, which is entered while its answer is made.
-///
-/// The values that are known only later (client, model, engine, reason, status, durations) are
-/// recorded when the request has ended.
 pub(crate) fn request_span(id: &str, endpoint: Endpoint) -> Span {
-    tracing::info_span!(
-        "request",
-        id,
-        endpoint = endpoint.as_str(),
-        client = Empty,
-        engine = Empty,
-        model = Empty,
-        reason = Empty,
-        status = Empty,
-        error = Empty,
-        queue_s = Empty,
-        first_token_s = Empty,
-        total_s = Empty,
-    )
+    tracing::info_span!("request", id, endpoint = endpoint.as_str())
 }
 
 /// Whether a line may be written at any level that is asked for. Libraries dump what they send and

@@ -8,6 +8,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     events::{self, LoggedObserver},
+    ledger::{LedgerSinks, RecentLoads},
     metrics::Metrics,
     state::AppState,
     upstream::Upstream,
@@ -38,6 +39,7 @@ pub(crate) fn app(toml: &str) -> AppState {
     let observer = LoggedObserver {
         observer: metrics.clone(),
         events: events.clone(),
+        last: Arc::new(RecentLoads::default()),
     };
     let source = config.clone();
     let router = RouterHandle::start(
@@ -56,6 +58,9 @@ pub(crate) fn app(toml: &str) -> AppState {
         Upstream::new(Duration::from_secs(2), metrics),
         CancellationToken::new(),
         CancellationToken::new(),
-        events,
+        LedgerSinks {
+            events,
+            ..LedgerSinks::default()
+        },
     )
 }

@@ -24,6 +24,11 @@ impl ClientId {
         Self(Arc::from(text))
     }
 
+    /// Returns the identity as it is shown: `key NAME`, or `PRODUCT@ADDRESS`; empty for nobody in particular.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// Returns the identity of a program without a key: the `product` of its `User-Agent` and its
     /// `address`.
     pub fn of_program(product: &str, address: &str) -> Self {

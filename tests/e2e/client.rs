@@ -245,7 +245,7 @@ fn python() -> PathBuf {
 
 /// The interpreter that `variable` names, or one in `folder` of the target folder, in which pip installs `what`
 /// where the `modules` are not there.
-fn python_with(variable: &str, folder: &str, modules: &str, what: &[&str]) -> PathBuf {
+pub(crate) fn python_with(variable: &str, folder: &str, modules: &str, what: &[&str]) -> PathBuf {
     if let Some(python) = std::env::var_os(variable) {
         return python.into();
     }

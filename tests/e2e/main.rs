@@ -64,6 +64,7 @@ mod numbers;
 mod odd_files;
 mod ollama_api;
 mod one_truth;
+mod otlp;
 mod overload;
 mod own_faults;
 mod ownership;
@@ -89,6 +90,7 @@ mod reload;
 #[cfg(target_os = "linux")]
 mod reload_places;
 mod replay;
+mod request_lines;
 mod requests;
 mod rerank;
 mod residency;

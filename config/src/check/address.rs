@@ -4,7 +4,7 @@ use url::Url;
 
 use crate::{
     checked::{EngineKind, Manage},
-    keys::engine,
+    keys::{engine, otlp},
     kind::{self, Value},
     settings::{ProblemReport, Settings},
 };
@@ -135,4 +135,27 @@ pub(super) fn api_key_env(
         return None;
     }
     Some(name)
+}
+/// Reads the address of the collector of spans; `None` where there is none, and after an error.
+pub(super) fn collector(settings: &Settings, report: &mut ProblemReport) -> Option<Url> {
+    let path = otlp::ENDPOINT.path();
+    let text = settings.find(&path)?;
+    let url = Url::parse(&text).ok();
+    let found = match &url {
+        Some(url) if !matches!(url.scheme(), "http" | "https") && url.has_host() => {
+            format!("the scheme {:?}", url.scheme())
+        }
+        // What it may hold is shown nowhere.
+        Some(url) if !url.username().is_empty() || url.password().is_some() => {
+            "a URL with a name or a password".to_owned()
+        }
+        Some(url) if url.has_host() => return Some(url.clone()),
+        _ if may_hold_a_secret(&text) => "a text that is no URL".to_owned(),
+        _ => kind::quoted(&text),
+    };
+    let expected = "the address of a collector such as \"http://127.0.0.1:4318\"";
+    let hint = "headers for the collector, such as a token, go into OTEL_EXPORTER_OTLP_HEADERS";
+    let source = settings.source(&path);
+    report.error(&path, &source, &found, expected, hint);
+    None
 }

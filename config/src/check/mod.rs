@@ -89,6 +89,7 @@ pub(crate) fn check(
         scheduler: scheduler(settings, report),
         warm: settings.get(&startup::WARM.path(), report),
         log: log(settings, report),
+        otlp_endpoint: address::collector(settings, report),
         guard_open: access::guard_open(settings, report),
         rules,
         virtual_models,

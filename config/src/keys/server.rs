@@ -109,6 +109,15 @@ keys! {
 }
 
 keys! {
+    /// Keys of `[otlp]`: spans of requests for a collector of OpenTelemetry.
+    FixedKey otlp at "otlp" = OTLP_KEYS;
+
+    /// Address of a collector that takes OTLP over HTTP, for example `http://127.0.0.1:4318`; the path
+    /// `/v1/traces` is added. Without it no spans are made. Needs a restart.
+    ENDPOINT "endpoint": Option<String> = TEXT;
+}
+
+keys! {
     /// Keys of `[guard]`: paths that manage engines.
     FixedKey guard at "guard" = GUARD_KEYS;
 

@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use super::{
     engines::{ENGINE_KEYS, MODEL_KEYS, POOL_KEYS},
     planning::{CONTEXT_KEYS, PREFIX_KEYS, ROUTING_KEYS, RULE_KEYS, SCHEDULER_KEYS},
-    server::{CLIENT_KEYS, GUARD_KEYS, LIMITS_KEYS, LOG_KEYS, STARTUP_KEYS, TIMEOUTS_KEYS},
+    server::{
+        CLIENT_KEYS, GUARD_KEYS, LIMITS_KEYS, LOG_KEYS, OTLP_KEYS, STARTUP_KEYS, TIMEOUTS_KEYS,
+    },
     shape::{ADDRESS, ADDRESSES, BOOLEAN, KeyShape, SettingKey, TEXT, TEXTS, join, one_of},
     typed::{FixedKey, SubTable},
 };
@@ -82,6 +84,9 @@ keys! {
 
     /// Log lines on stderr.
     LOG "log": SubTable = KeyShape::Table(LOG_KEYS);
+
+    /// Spans of requests.
+    OTLP "otlp": SubTable = KeyShape::Table(OTLP_KEYS);
 
     /// Closed management paths.
     GUARD "guard": SubTable = KeyShape::Table(GUARD_KEYS);

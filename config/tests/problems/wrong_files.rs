@@ -53,6 +53,24 @@ pub(super) const BAD: &[(&str, &str, &[&str])] = &[
         &["without a key"],
     ),
     (
+        "[otlp]\nendpoint = \"grpc://127.0.0.1:4317\"",
+        "otlp.endpoint",
+        &["the scheme \"grpc\"", "http://127.0.0.1:4318"],
+    ),
+    (
+        "[otlp]\nendpoint = \"http://user:hunter2@127.0.0.1:4318\"",
+        "otlp.endpoint",
+        &[
+            "a URL with a name or a password",
+            "OTEL_EXPORTER_OTLP_HEADERS",
+        ],
+    ),
+    (
+        "[otlp]\nendpoint = \"localhost\"",
+        "otlp.endpoint",
+        &["\"localhost\""],
+    ),
+    (
         "metrics_listen = \"127.0.0.1:8484\"",
         "metrics_listen",
         &["which is in listen"],

@@ -1,5 +1,7 @@
 //! The list of served paths, for the errors of requests that ask for another one.
 
+use std::sync::Arc;
+
 use axum::{extract::Request, response::Response};
 use http::Method;
 
@@ -7,6 +9,7 @@ use super::refused;
 use crate::{
     error::{Error, ErrorKind},
     reply::{printable, refuse},
+    request::ActiveRequest,
 };
 
 /// A served path with its method.
@@ -95,9 +98,18 @@ pub(crate) fn all() -> String {
     each.collect::<Vec<_>>().join(", ")
 }
 
+/// Notes the path for the line of the request in the log, which has none of those that are served.
+fn note_path(request: &Request) {
+    if let Some(active) = request.extensions().get::<Arc<ActiveRequest>>() {
+        let path = printable(request.uri().path()).into();
+        active.note(|record| record.unknown_path = Some(path));
+    }
+}
+
 /// The handler of every path that is not served.
 pub(crate) async fn unknown_path(request: Request) -> Response {
     let path = request.uri().path();
+    note_path(&request);
     let message = match refused::words(path, request.headers()) {
         Some(words) => format!("{} is not served: {words}", printable(path)),
         None => unknown(path),
@@ -108,6 +120,7 @@ pub(crate) async fn unknown_path(request: Request) -> Response {
 /// The handler of every served path that is asked with another method.
 pub(crate) async fn wrong_method(request: Request) -> Response {
     let path = request.uri().path();
+    note_path(&request);
     if let Some(words) = refused::words(path, request.headers()) {
         let message = format!("{} is not served so: {words}", printable(path));
         return refuse(Error::new(ErrorKind::UnknownEndpoint, message));

@@ -26,6 +26,7 @@ use crate::{
     ledger::{EndedRequest, Ledger},
     request::{ActiveRequest, ActiveRequestEntry, ActiveRequests, RequestPhase},
     server::ClientPeer,
+    telemetry::trace_context::TraceContext,
 };
 
 /// Opens a record for each request.
@@ -37,6 +38,8 @@ struct RecordParts {
     active: Arc<ActiveRequests>,
     ledger: Arc<Ledger>,
     router: RouterHandle,
+    /// Whether spans of requests are exported.
+    exports_spans: bool,
 }
 
 /// The service of [`RecordLayer`].
@@ -80,6 +83,7 @@ impl RecordLayer {
     ) -> Self {
         Self(Arc::new(RecordParts {
             active,
+            exports_spans: ledger.exports_spans(),
             ledger,
             router,
         }))
@@ -132,7 +136,9 @@ where
             self.parts.ledger.settle();
         }
         let dialect = dialect.unwrap_or_else(|| dialect::of_unknown(path, request.headers()));
-        let active = Arc::new(ActiveRequest::new(id, endpoint, dialect));
+        let mut active = ActiveRequest::new(id, endpoint, dialect);
+        active.trace = TraceContext::of(request.headers(), self.parts.exports_spans).map(Box::new);
+        let active = Arc::new(active);
         let open = OpenRecord {
             _listed: self.parts.active.enter(&active),
             parts: Arc::clone(&self.parts),

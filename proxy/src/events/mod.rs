@@ -8,7 +8,7 @@ mod energy;
 mod sender;
 mod write;
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use crucible_config::Config;
 use crucible_documents::event_log::{
@@ -30,6 +30,8 @@ pub(crate) struct LoggedObserver<O> {
     pub(crate) observer: O,
     /// The log that each event is written to.
     pub(crate) events: EventLog,
+    /// The observer that gets each event last.
+    pub(crate) last: Arc<dyn EventObserver>,
 }
 
 /// The log as configured, and the task that writes it; none where it is off.
@@ -75,5 +77,6 @@ impl<O: EventObserver> EventObserver for LoggedObserver<O> {
     fn observe(&self, event: &Event) {
         self.observer.observe(event);
         self.events.happened(event);
+        self.last.observe(event);
     }
 }

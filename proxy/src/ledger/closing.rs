@@ -1,8 +1,6 @@
 //! Closing a request: the one place where its metrics, its event and its log line are written,
 //! once.
 
-use std::time::Duration;
-
 use crucible_router::{measurements::AnswerSample, plan::Reason, view::View};
 use http::StatusCode;
 use jiff::Timestamp;
@@ -13,9 +11,11 @@ use crate::{
     ledger::{
         Ledger,
         ended_request::{EndedRequest, Moment},
-        phases, reuse, sample,
+        phases::{self, prefill as reading_time},
+        reuse, sample,
     },
-    metrics::{DisconnectPhase, Metrics, RequestRecord},
+    metrics::{DisconnectPhase, Metrics, PhaseTimes, RequestRecord},
+    otlp::EndedSpan,
     request::{RequestFacts, RequestPhase},
 };
 
@@ -34,12 +34,16 @@ impl EndedRequest {
         record.usage = reuse::completed(&record, &view);
         ledger.recent.add(&record);
         self.trace(ledger, &record);
-        self.count(ledger, &record, &view);
+        let phases = phases::of(&record, self.request.started, self.at, self.in_load);
+        self.count(ledger, &record, phases, &view);
         self.charge(ledger, &record, now);
         let status = status(&record).as_u16();
         let ended = (self.at, now.wall_at(self.at));
-        ledger.events.request(&self.request, &record, status, ended);
-        self.log(&record);
+        let outcome = outcome(&record);
+        let events = &ledger.sinks.events;
+        events.request(&self.request, &record, status, ended);
+        self.log(&record, &phases, outcome);
+        self.export(ledger, &record, (status, outcome), now);
         sample::of(&record)
     }
 
@@ -72,7 +76,7 @@ impl EndedRequest {
         }
     }
 
-    fn count(&self, ledger: &Ledger, record: &RequestFacts, view: &View) {
+    fn count(&self, ledger: &Ledger, record: &RequestFacts, phases: PhaseTimes, view: &View) {
         let metrics = &ledger.metrics;
         let code = status(record);
         let model = record.model.as_deref().unwrap_or_default();
@@ -80,7 +84,7 @@ impl EndedRequest {
             metrics.admit_models_of_view(model, view);
         }
         if self.request.endpoint != Endpoint::Admin {
-            self.count_request(metrics, record, code);
+            self.count_request(metrics, record, phases);
         }
         let engine = record.engine.as_deref();
         if let Some(kind) = record.error
@@ -107,7 +111,8 @@ impl EndedRequest {
     }
 
     /// Counts the request of a client.
-    fn count_request(&self, metrics: &Metrics, record: &RequestFacts, code: StatusCode) {
+    fn count_request(&self, metrics: &Metrics, record: &RequestFacts, phases: PhaseTimes) {
+        let code = status(record);
         let duration = self.at - self.request.started;
         metrics.request(&RequestRecord {
             endpoint: self.request.endpoint,
@@ -116,8 +121,8 @@ impl EndedRequest {
             stream: record.stream,
             code,
             duration,
-            phases: phases::of(record, self.request.started, self.at, self.in_load),
-            prefill: phases::prefill(record),
+            phases,
+            prefill: reading_time(record),
             first_token: record.first_token_at.map(|at| at - self.request.started),
             predicted: record.predicted,
             output_time: record.output_time,
@@ -130,50 +135,41 @@ impl EndedRequest {
         });
     }
 
-    fn log(&self, record: &RequestFacts) {
+    /// Writes the line of the request.
+    fn log(&self, record: &RequestFacts, phases: &PhaseTimes, outcome: &'static str) {
         if self.request.endpoint == Endpoint::Admin {
             return;
         }
         let active = &self.request;
         let code = status(record).as_u16();
-        let total = self.at - active.started;
-        let queued = record.queued_at.map_or(Duration::ZERO, |at| {
-            record.granted_at.unwrap_or(self.at) - at
-        });
         let first = record.first_token_at.map(|at| at - active.started);
         // An engine's own count, else events as they came.
         let counted = record.usage.map(|usage| usage.completion);
         let tokens = counted.unwrap_or_else(|| u64::from(active.tokens()));
         let (cached, cached_estimate) = cached(record);
-        let span = &active.span;
-        tracing::record_all!(
-            span,
-            client = record.key.as_deref(),
-            engine = record.engine.as_deref(),
-            model = record.model.as_deref(),
-            reason = record.reason.map(Reason::as_str),
-            status = code,
-            error = record.error.map(ErrorKind::code),
-            queue_s = queued.as_secs_f64(),
-            first_token_s = first.map(|s| s.as_secs_f64()),
-            total_s = total.as_secs_f64(),
-        );
         macro_rules! line {
             ($level:ident) => {
                 tracing::$level!(
-                    parent: span,
+                    parent: &active.span,
                     id = &*active.id,
+                    client = record.client.as_str(),
+                    key = record.key.as_deref(),
                     endpoint = active.endpoint.as_str(),
+                    path = record.unknown_path.as_deref(),
                     status = code,
+                    outcome,
                     engine = record.engine.as_deref(),
                     model = record.model.as_deref(),
                     reason = record.reason.map(Reason::as_str),
                     error = record.error.map(ErrorKind::code),
                     aborted = cause_of_abort(record).map(AbortCause::as_str),
-                    queue_s = queued.as_secs_f64(),
+                    queue_s = phases.queue.as_secs_f64(),
+                    load_s = phases.load.as_secs_f64(),
+                    prefill_s = phases.prefill.as_secs_f64(),
+                    generate_s = phases.generate.as_secs_f64(),
                     first_token_s = first.map(|s| s.as_secs_f64()),
                     predicted_s = record.predicted.map(|s| s.as_secs_f64()),
-                    total_s = total.as_secs_f64(),
+                    total_s = (self.at - active.started).as_secs_f64(),
                     prompt = record.usage.map(|usage| usage.prompt),
                     cached,
                     cached_estimate,
@@ -188,6 +184,35 @@ impl EndedRequest {
             _ => line!(info),
         }
     }
+
+    /// Hands the spans of the request to their export, where there is one.
+    fn export(
+        &self,
+        ledger: &Ledger,
+        record: &RequestFacts,
+        (status, outcome): (u16, &'static str),
+        now: Moment,
+    ) {
+        if ledger.exports_spans() && self.request.endpoint != Endpoint::Admin {
+            ledger.sinks.spans.put(&EndedSpan {
+                request: &self.request,
+                record,
+                status,
+                outcome,
+                at: self.at,
+                date: &|at| now.wall_at(at),
+            });
+        }
+    }
+}
+
+/// The way in which a request ended, in one word: `ok`, the code of an error, the cause of an abort, or
+/// `client_gone`.
+fn outcome(record: &RequestFacts) -> &'static str {
+    let error = record.error.map(ErrorKind::code);
+    let aborted = || cause_of_abort(record).map(AbortCause::as_str);
+    let gone = || client_left(record).then_some(AbortCause::ClientGone.as_str());
+    error.or_else(aborted).or_else(gone).unwrap_or("ok")
 }
 
 /// The cached tokens of the prompt: those that were counted, or else those that were estimated.

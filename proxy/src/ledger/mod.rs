@@ -6,6 +6,7 @@
 mod closing;
 mod ended_request;
 mod phases;
+mod recent_loads;
 mod recent_prompts;
 mod reuse;
 mod sample;
@@ -22,8 +23,10 @@ use tokio::{sync::Notify, task::yield_now, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 use self::ended_request::Moment;
-pub(crate) use self::{ended_request::EndedRequest, recent_prompts::RecentPrompts};
-use crate::{events::EventLog, metrics::Metrics, prefix::tracer::PrefixTracer};
+pub(crate) use self::{
+    ended_request::EndedRequest, recent_loads::RecentLoads, recent_prompts::RecentPrompts,
+};
+use crate::{events::EventLog, metrics::Metrics, otlp::SpanQueue, prefix::tracer::PrefixTracer};
 
 /// The time for which ended requests are gathered before a batch is closed.
 const GATHER: Duration = Duration::from_millis(10);
@@ -35,7 +38,7 @@ const AT_ONCE: usize = 16;
 pub(crate) struct Ledger {
     router: RouterHandle,
     metrics: Metrics,
-    events: EventLog,
+    sinks: LedgerSinks,
     recent: RecentPrompts,
     prefixes: Mutex<PrefixTracer>,
     ended: Mutex<Vec<EndedRequest>>,
@@ -44,15 +47,26 @@ pub(crate) struct Ledger {
     more: Notify,
 }
 
+/// What the ledger writes to beside the metrics and the log on stderr, and the loads that it knows of.
+#[derive(Default)]
+pub(crate) struct LedgerSinks {
+    /// The event log.
+    pub(crate) events: EventLog,
+    /// The way of spans to a collector.
+    pub(crate) spans: SpanQueue,
+    /// The last load of each engine.
+    pub(crate) loads: Arc<RecentLoads>,
+}
+
 // === impl Ledger ===
 
 impl Ledger {
-    /// An empty ledger that writes to these metrics and events and teaches this router's predictor.
-    pub(crate) fn new(router: RouterHandle, metrics: Metrics, events: EventLog) -> Self {
+    /// An empty ledger that writes to these metrics and sinks and teaches this router's predictor.
+    pub(crate) fn new(router: RouterHandle, metrics: Metrics, sinks: LedgerSinks) -> Self {
         Self {
             router,
             metrics,
-            events,
+            sinks,
             recent: RecentPrompts::default(),
             prefixes: Mutex::default(),
             ended: Mutex::default(),
@@ -68,6 +82,16 @@ impl Ledger {
         if waiting.len() == 1 {
             self.more.notify_one();
         }
+    }
+
+    /// Whether spans of requests are exported.
+    pub(crate) fn exports_spans(&self) -> bool {
+        self.sinks.spans.is_open()
+    }
+
+    /// The last load of each engine.
+    pub(crate) fn loads(&self) -> &RecentLoads {
+        &self.sinks.loads
     }
 
     /// The last prompts of each model, and how much of them its engine had cached.

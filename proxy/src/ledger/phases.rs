@@ -6,8 +6,8 @@ use tokio::time::Instant;
 
 use crate::{metrics::PhaseTimes, request::RequestFacts};
 
-/// Divides the time of a request from `started` to `ended`. A wait that a load was part of counts as load
-/// as a whole; `in_load` says that the client left during one. The time that an answer without a stream
+/// Divides the time of a request from `started` to `ended`. Of a wait that a load was part
+/// of, the time of that load counts as load, or all where that is not known; `in_load` says that the client left during one. The time that an answer without a stream
 /// took is divided by the engine's own numbers, and is all generation where it tells none.
 pub(super) fn of(
     record: &RequestFacts,
@@ -18,7 +18,13 @@ pub(super) fn of(
     let wait = record.queued_at.map_or(Duration::ZERO, |from| {
         record.granted_at.unwrap_or(ended) - from
     });
-    let (queue, load) = if record.loaded || in_load {
+    let loading = record
+        .load
+        .zip(record.queued_at)
+        .map(|((from, to), queued)| to.saturating_duration_since(from.max(queued)).min(wait));
+    let (queue, load) = if let Some(load) = loading {
+        (wait.saturating_sub(load), load)
+    } else if record.loaded || in_load {
         (Duration::ZERO, wait)
     } else {
         (wait, Duration::ZERO)

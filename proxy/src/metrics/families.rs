@@ -257,7 +257,7 @@ families! {
     tuning_state: Gauge "crucible_tuning_state" [SETTING, SETTING_STATE] None by Settings:
         "1 for the state in which a setting was found last; looked at every 30 s.";
     log_dropped: Counter "crucible_log_dropped_total" [SINK] None by Logs:
-        "Lines that a log lost: they came faster than they were written, or the disk refused them, or stderr is closed.";
+        "Lines that a log lost: they came faster than they were written, or the disk refused them, or stderr is closed; of otlp: spans that the collector did not take.";
     gpu_memory_used: Gauge "crucible_gpu_memory_used_bytes" [GPU] Bytes by Machine:
         "Memory of a graphics card that is in use, by any process.";
     gpu_memory_total: Gauge "crucible_gpu_memory_total_bytes" [GPU] Bytes by Machine:

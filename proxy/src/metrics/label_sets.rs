@@ -90,7 +90,7 @@ label_sets! {
     DROPPED_PARAM = "param": words!(DroppedParam::ALL, DroppedParam::as_str);
     SETTING = "setting": LabelValues::Bounded("a row of `docs/tunings.md`");
     SETTING_STATE = "state": words!(TuningState::ALL, TuningState::as_str);
-    SINK = "sink": LabelValues::Words(&["events", "stderr"]);
+    SINK = "sink": LabelValues::Words(&["events", "otlp", "stderr"]);
     LABEL = "label": LabelValues::Words(&["model"]);
     VERSION = "version": LabelValues::Bounded("Crucible's version");
     REVISION = "revision": LabelValues::Bounded("the commit that it was built from, else `unknown`");

@@ -76,6 +76,8 @@ const EMPTY: &[&str] = &[];
 const EVENTS: &str = "events";
 /// The word of the log on stderr among them.
 const STDERR: &str = "stderr";
+/// The label of the spans for a collector.
+const OTLP: &str = "otlp";
 
 /// All metrics of an instance behind `/metrics`, with one typed call for each thing that is
 /// counted. Clones share them.
@@ -268,6 +270,14 @@ impl Metrics {
             .log_dropped
             .with_label_values(&[EVENTS])
             .inc_by(lines);
+    }
+
+    /// Counts spans that did not reach their collector.
+    pub(crate) fn spans_dropped(&self, spans: usize) {
+        self.vectors()
+            .log_dropped
+            .with_label_values(&[OTLP])
+            .inc_by(u64::try_from(spans).unwrap_or(u64::MAX));
     }
 
     /// Counts what the log on stderr loses from now on; a second call changes nothing.

@@ -1,7 +1,7 @@
 //! The series that exist at 0 before anything is counted: a rate sees no event that made its series.
 
 use super::{
-    EMPTY, EVENTS, Metrics, STDERR,
+    EMPTY, EVENTS, Metrics, OTLP, STDERR,
     labels::{
         DefaultParam, DisconnectPhase, DroppedParam, EVICTIONS, NONE, OTHER, OUTCOMES, Outcome,
         QUEUE_REASONS, RetryOutcome, RetryReason, TRIGGERS, TimedPhase, TokenType, eviction_reason,
@@ -39,7 +39,7 @@ impl Metrics {
         }
         v.label_overflow.with_label_values(&["model"]);
         v.connections_evicted.with_label_values(EMPTY);
-        for sink in [EVENTS, STDERR] {
+        for sink in [EVENTS, STDERR, OTLP] {
             v.log_dropped.with_label_values(&[sink]);
         }
         for gauge in [

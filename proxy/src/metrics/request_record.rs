@@ -13,7 +13,8 @@ use crate::{endpoint::Endpoint, usage::Usage};
 pub struct PhaseTimes {
     /// The wait for a slot of a model that was loaded.
     pub queue: Duration,
-    /// The wait for a permit that a load was part of.
+    /// The part of the wait for a permit in which the model was loaded, or all of it where that time is not
+    /// known.
     pub load: Duration,
     /// The wait for the first token after the request was sent.
     pub prefill: Duration,

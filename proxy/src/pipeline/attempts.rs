@@ -206,7 +206,10 @@ async fn attempt(
 
 /// Notes in the request's record which candidate is tried now.
 fn tried(planned: &PlannedRequest, candidate: &Candidate) {
+    let asked = &planned.demand.model;
+    let asked = planned.active.has_own_span().then(|| asked.as_str().into());
     planned.active.note(|record| {
+        record.asked_model = asked;
         record.engine = Some(Arc::clone(&candidate.engine));
         record.model = Some(Arc::clone(&candidate.model));
         record.reason = Some(candidate.reason);
@@ -214,6 +217,7 @@ fn tried(planned: &PlannedRequest, candidate: &Candidate) {
         // Of an attempt before this one.
         record.error = None;
         record.granted_at = None;
+        record.load = None;
         record.target = None;
         record.sent_at = None;
         record.slots = None;
@@ -245,9 +249,14 @@ async fn send(
     let PlannedRequest { app, active, .. } = planned;
     let read = planned.chat.notes.iter().map(ToString::to_string);
     let said: Vec<String> = note.into_iter().chain(read).collect();
+    let granted_at = Instant::now();
+    let load = permit
+        .loaded
+        .then(|| app.ledger.loads().last_of(&permit.engine, granted_at));
     active.note(|record| {
-        record.granted_at = Some(Instant::now());
+        record.granted_at = Some(granted_at);
         record.loaded = permit.loaded;
+        record.load = load.flatten();
         record.context = permit.context;
         record.configured_context = Some(permit.configured_context);
         record.target = Some(TargetInstance {

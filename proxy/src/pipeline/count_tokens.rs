@@ -139,6 +139,7 @@ async fn ask(
         path,
         token: token_of(&engine).map(Arc::from),
         hops: Arc::clone(&demand.hops),
+        trace: None,
         body: call.ok()?.body,
     };
     timeout(BUDGET, count(app, &prompt)).await.ok().flatten()

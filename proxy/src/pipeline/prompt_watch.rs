@@ -124,10 +124,12 @@ fn unread(app: &AppState) -> Vec<UnreadPrompt> {
             let sent = (record.sent_at?, record.prompt_tokens);
             Some((engine, model, instance, sent))
         })?;
-        let source = match view.engine(&engine)?.kind {
-            EngineKind::Ollama => PrefillSource::Runner,
-            EngineKind::Llamacpp => PrefillSource::Engine,
-            EngineKind::Lmstudio | EngineKind::Openai => return None,
+        // An engine without slots shows none, and nothing is noted.
+        let is_ollama = view.engine(&engine)?.kind == EngineKind::Ollama;
+        let source = if is_ollama {
+            PrefillSource::Runner
+        } else {
+            PrefillSource::Engine
         };
         let tokens = predict::prompt_tokens(&view.measurements, &engine, &model, estimate);
         Some(UnreadPrompt {

@@ -87,6 +87,7 @@ fn prepare(mut routed: Box<RoutedRequest>) -> Result<EngineRequest, Error> {
         path: call.path,
         token: permit.token.clone(),
         hops: routed.active.note(|record| Arc::clone(&record.hops)),
+        trace: routed.active.trace_headers(),
         body: call.body,
     };
     let mut notes = call.notes;

@@ -13,7 +13,14 @@ use tokio::{sync::Notify, time::Instant};
 use tracing::Span;
 
 use super::facts::RequestFacts;
-use crate::{dialect::ClientDialect, endpoint::Endpoint, telemetry};
+use crate::{
+    dialect::ClientDialect,
+    endpoint::Endpoint,
+    telemetry::{
+        self,
+        trace_context::{TraceContext, TraceHeaders},
+    },
+};
 
 /// One request from its acceptance to its last byte, shared by all who work on it.
 #[derive(Debug)]
@@ -29,6 +36,8 @@ pub(crate) struct ActiveRequest {
     /// The span of the request, entered while its answer is made; the lines that are logged meanwhile
     /// name the request.
     pub(crate) span: Span,
+    /// The trace that it belongs to; `None` where the client named none and none are exported.
+    pub(crate) trace: Option<Box<TraceContext>>,
     tokens: AtomicU32,
     facts: Mutex<RequestFacts>,
 }
@@ -59,6 +68,7 @@ impl ActiveRequest {
     ) -> Self {
         Self {
             span: telemetry::request_span(&id, endpoint),
+            trace: None,
             id,
             endpoint,
             dialect,
@@ -66,6 +76,16 @@ impl ActiveRequest {
             tokens: AtomicU32::new(0),
             facts: Mutex::new(RequestFacts::default()),
         }
+    }
+
+    /// Whether a span of the request is exported.
+    pub(crate) fn has_own_span(&self) -> bool {
+        self.trace.as_ref().is_some_and(|trace| trace.own.is_some())
+    }
+
+    /// Returns the headers that carry its trace to an engine.
+    pub(crate) fn trace_headers(&self) -> Option<TraceHeaders> {
+        self.trace.as_ref()?.headers()
     }
 
     /// Reads or changes the facts under their lock; the closure must be short.

@@ -73,6 +73,12 @@ pub(crate) struct RequestFacts {
     pub(crate) granted_at: Option<Instant>,
     /// A load was part of the wait.
     pub(crate) loaded: bool,
+    /// The begin and the end of that load.
+    pub(crate) load: Option<(Instant, Instant)>,
+    /// The name by which the client asked for the model; it is kept only for spans.
+    pub(crate) asked_model: Option<Box<str>>,
+    /// The path that is not served, in printable form.
+    pub(crate) unknown_path: Option<Box<str>>,
     /// The tokens of context that the granted resident has for one request.
     pub(crate) context: Option<u64>,
     /// The tokens of context that are configured for the model.

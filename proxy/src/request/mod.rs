@@ -3,6 +3,7 @@
 
 mod active;
 mod facts;
+mod prefill;
 mod prompt_reading;
 
 pub(crate) use self::{

@@ -219,11 +219,10 @@ fn write_time(line: &mut Writer<'_>) -> fmt::Result {
 mod tests {
     use std::time::Duration;
 
-    use tracing::subscriber::with_default;
+    use tracing::{field::Empty, subscriber::with_default};
     use tracing_subscriber::{fmt::layer, layer::SubscriberExt as _, registry};
 
     use super::{super::writer::LogWriter, *};
-    use crate::{endpoint::Endpoint, telemetry::request_span};
 
     fn written_as(colours: bool, log: impl FnOnce()) -> String {
         let writer = LogWriter::default();
@@ -294,7 +293,13 @@ mod tests {
     #[test]
     fn a_line_within_a_request_names_it_once_and_its_phase() {
         let lines = written(|| {
-            let span = request_span("req_1", Endpoint::Chat);
+            let span = tracing::info_span!(
+                "request",
+                id = "req_1",
+                endpoint = "chat",
+                status = Empty,
+                total_s = Empty
+            );
             let entered = span.enter();
             tracing::info!(engine = "a", "within");
             tracing::debug_span!("plan").in_scope(|| tracing::info!("deeper"));

@@ -38,6 +38,7 @@ use crate::{
     error::{Error, ErrorKind, UpstreamError},
     guard::hops::X_CRUCIBLE_HOPS,
     metrics::{Metrics, RetryOutcome, RetryReason},
+    telemetry::trace_context::TraceHeaders,
 };
 
 /// An HTTP/1.1 client that keeps connections, follows nothing and asks no proxy; cheap to clone.
@@ -60,6 +61,8 @@ pub(crate) struct Prompt {
     pub(crate) token: Option<Arc<str>>,
     /// The ids of the Crucible instances that the request came through.
     pub(crate) hops: Arc<[Arc<str>]>,
+    /// The trace that the request belongs to, where it belongs to one.
+    pub(crate) trace: Option<TraceHeaders>,
     /// The JSON body.
     pub(crate) body: Bytes,
 }
@@ -154,6 +157,9 @@ impl Prompt {
         };
         if let Ok(hops) = hops {
             headers.insert(&X_CRUCIBLE_HOPS, hops);
+        }
+        if let Some(trace) = &self.trace {
+            trace.add_to(headers);
         }
         if let Some(token) = &self.token
             && let Some(value) = bearer(token)

@@ -54,6 +54,7 @@ impl Engine {
             path: "/v1/chat/completions",
             token: None,
             hops: Arc::default(),
+            trace: None,
             body,
         }
     }

@@ -132,7 +132,11 @@ impl EngineEntry {
         }
         if before != after {
             let error = self.error.as_deref().unwrap_or_default();
-            tracing::info!(engine, ?before, ?after, error, "health");
+            if after == Health::Down {
+                tracing::warn!(engine, ?before, ?after, error, "health");
+            } else {
+                tracing::info!(engine, ?before, ?after, error, "health");
+            }
         }
     }
 

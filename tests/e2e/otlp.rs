@@ -1,0 +1,334 @@
+//! Spans of requests at a real receiver (Python's `opentelemetry-proto`), and the trace that goes on to the
+//! engine. `TEST_OTLP_PYTHON` names an interpreter that can import `opentelemetry.proto`.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::mpsc::{Receiver, channel},
+    thread,
+    time::{Duration, Instant},
+};
+
+use crucible_sim::{Options, Sim};
+use crucible_tests::{
+    Crucible,
+    chat::{body, get, open, post},
+    engines::{client, engine, start},
+    sse::Stream,
+};
+use serde_json::Value;
+
+use crate::client::python_with;
+
+const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+const CLIENTS_SPAN: &str = "b7ad6b7169203331";
+
+/// A receiver that runs until this is dropped.
+struct Collector {
+    child: Child,
+    lines: Receiver<Value>,
+    port: u16,
+}
+
+// === impl Collector ===
+
+impl Collector {
+    fn start(options: &[&str]) -> Self {
+        let python = python_with(
+            "TEST_OTLP_PYTHON",
+            "otlp",
+            "opentelemetry.proto.collector.trace.v1.trace_service_pb2",
+            &["opentelemetry-proto==1.45.2"],
+        );
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("e2e/otlp_receiver.py");
+        let mut child = Command::new(python)
+            .arg(script)
+            .args(options)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the receiver starts");
+        let mut out = BufReader::new(child.stdout.take().expect("its output"));
+        let mut first = String::new();
+        out.read_line(&mut first).expect("its first line");
+        let port = first.trim().trim_start_matches("listening ").parse();
+        let (send, lines) = channel();
+        thread::spawn(move || {
+            for line in out.lines().map_while(Result::ok) {
+                let line = serde_json::from_str(&line).expect("JSON");
+                if send.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Self {
+            child,
+            lines,
+            port: port.expect("a port"),
+        }
+    }
+
+    fn toml(&self) -> String {
+        format!("[otlp]\nendpoint = \"http://127.0.0.1:{}\"\n", self.port)
+    }
+
+    /// Waits for a line that `want` accepts, and returns all spans so far.
+    fn until(&self, seen: &mut Vec<Value>, want: impl Fn(&[Value]) -> bool) {
+        let by = Instant::now() + Duration::from_secs(30);
+        while !want(seen) {
+            let left = by.saturating_duration_since(Instant::now());
+            let line = self.lines.recv_timeout(left);
+            seen.push(line.unwrap_or_else(|_| panic!("never: {seen:#?}")));
+        }
+    }
+}
+
+impl Drop for Collector {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+async fn ollama(toml: &str, change: impl FnOnce(&mut Options)) -> (Sim, Crucible) {
+    let mut options = Options::ollama(&["m=1GB"]);
+    change(&mut options);
+    let sim = start(options).await;
+    let engine = engine("e", "ollama", &sim.url());
+    let crucible = Crucible::start(&format!("{toml}\n{engine}permits = 1\n"));
+    (sim, crucible)
+}
+
+async fn traced(crucible: &Crucible, text: &str, parent: &str) -> Stream {
+    let mut request = body("m", text);
+    request["stream"] = true.into();
+    let response = client()
+        .post(crucible.at("/v1/chat/completions"))
+        .header("traceparent", parent)
+        .header("tracestate", "vendor=1")
+        .json(&request)
+        .send()
+        .await;
+    Stream::read(response.expect("an answer")).await
+}
+
+fn length(span: &Value) -> f64 {
+    span["end"].as_f64().unwrap_or(0.0) - span["start"].as_f64().unwrap_or(0.0)
+}
+
+/// The headers of the generations that the engine saw.
+fn headers_of(sim: &Sim, name: &str) -> Vec<Option<String>> {
+    let log = sim.log();
+    let asked = log
+        .requests
+        .iter()
+        .filter(|r| r.path == "/api/chat" && r.body.len() > 60);
+    asked.map(|r| r.header(name).map(str::to_owned)).collect()
+}
+
+/// The attributes of a whole answer of ten tokens.
+fn has_its_attributes(attributes: &Value) {
+    for (name, value) in [
+        ("gen_ai.operation.name", Value::from("chat")),
+        ("gen_ai.request.model", "m".into()),
+        ("gen_ai.response.model", "m:latest".into()),
+        ("gen_ai.usage.output_tokens", 10.into()),
+        ("http.response.status_code", 200.into()),
+        ("crucible.engine", "e".into()),
+        ("crucible.reason", "exact".into()),
+        ("crucible.outcome", "ok".into()),
+    ] {
+        assert_eq!(attributes[name], value, "{name}: {attributes}");
+    }
+    assert!(
+        attributes["gen_ai.usage.input_tokens"]
+            .as_u64()
+            .is_some_and(|n| n > 0)
+    );
+}
+
+#[tokio::test]
+async fn a_queued_loaded_streamed_request_is_a_trace_with_its_phases() {
+    let collector = Collector::start(&[]);
+    let (sim, crucible) = ollama(&collector.toml(), |o| {
+        o.load_time = Duration::from_secs(1);
+        o.prefill = 4;
+        o.rate = 10;
+        o.parallel = 1;
+    })
+    .await;
+    // One word is about 2 tokens of prompt: half a second; ten words take 0.9 s.
+    let parent = format!("00-{TRACE}-{CLIENTS_SPAN}-01");
+    let first = traced(&crucible, "repeat 10", &parent);
+    let second = async {
+        crucible_tests::engines::until(&sim, "a load", |log| {
+            log.requests
+                .iter()
+                .any(|r| matches!(r.path.as_str(), "/api/chat" | "/api/generate"))
+        })
+        .await;
+        traced(&crucible, "repeat 3", "junk").await
+    };
+    let (first, second) = tokio::join!(first, second);
+    assert!(first.done && second.done, "{} {}", first.text, second.text);
+
+    let mut lines = Vec::new();
+    collector.until(&mut lines, |lines| {
+        lines
+            .iter()
+            .filter(|line| line["name"] == "chat m:latest")
+            .count()
+            == 2
+    });
+    // The children of a request come with it.
+    collector.until(&mut lines, |lines| {
+        lines.iter().filter(|l| l["name"] == "generate").count() == 2
+    });
+    assert!(
+        lines
+            .iter()
+            .any(|l| l["path"] == "/v1/traces" && l["type"] == "application/x-protobuf")
+    );
+    let spans: Vec<&Value> = lines
+        .iter()
+        .filter(|line| line["name"].is_string())
+        .collect();
+    let root = spans
+        .iter()
+        .find(|s| s["parent"] == CLIENTS_SPAN)
+        .expect("the continued trace");
+    assert_eq!(root["trace"], TRACE);
+    assert_eq!(
+        (&root["service"], &root["scope"]),
+        (&"crucible".into(), &"crucible".into())
+    );
+    has_its_attributes(&root["attributes"]);
+
+    let child = |root: &Value, name: &str| -> Value {
+        let of_root = |s: &&&Value| s["parent"] == root["id"] && s["name"] == name;
+        let found = spans.iter().find(of_root);
+        let found = found.unwrap_or_else(|| panic!("no {name}: {spans:#?}"));
+        assert_eq!(found["trace"], root["trace"]);
+        for (inner, outer) in [
+            (&root["start"], &found["start"]),
+            (&found["end"], &root["end"]),
+        ] {
+            assert!(inner.as_f64() <= outer.as_f64(), "{found} {root}");
+        }
+        (**found).clone()
+    };
+    let (queue, load) = (child(root, "queue"), child(root, "load"));
+    let (prefill, generate) = (child(root, "prefill"), child(root, "generate"));
+    // Busy machines are slow, not quick.
+    assert!((1.0..4.0).contains(&length(&load)), "{load}");
+    assert!(length(&queue) >= length(&load), "{queue}");
+    assert!((0.4..4.0).contains(&length(&prefill)), "{prefill}");
+    assert!((0.8..4.0).contains(&length(&generate)), "{generate}");
+    assert!(length(root) >= length(&queue) + length(&prefill) + length(&generate));
+
+    // The other one waited for the first, in a trace of its own.
+    let other = spans
+        .iter()
+        .find(|s| s["name"] == "chat m:latest" && s["id"] != root["id"]);
+    let other = other.expect("another request");
+    assert_eq!(other["parent"], "");
+    assert_ne!(other["trace"], TRACE);
+    let waited = child(other, "queue");
+    let until = generate["end"].as_f64().unwrap_or(0.0);
+    assert!(
+        waited["end"].as_f64().is_some_and(|end| end >= until - 0.1),
+        "{waited} {generate}"
+    );
+
+    // The engine is told of Crucible's own span.
+    let told = headers_of(&sim, "traceparent");
+    let own = format!("00-{TRACE}-{}-01", root["id"].as_str().unwrap_or_default());
+    assert!(told.contains(&Some(own)), "{told:?}");
+    assert!(headers_of(&sim, "tracestate").contains(&Some("vendor=1".to_owned())));
+}
+
+#[tokio::test]
+async fn a_client_that_wants_no_record_gets_none() {
+    let collector = Collector::start(&[]);
+    let (sim, crucible) = ollama(&collector.toml(), |_| {}).await;
+    let unsampled = format!("00-{TRACE}-{CLIENTS_SPAN}-00");
+    assert!(traced(&crucible, "repeat 1", &unsampled).await.done);
+    assert!(traced(&crucible, "repeat 2", "junk").await.done);
+    let mut lines = Vec::new();
+    collector.until(&mut lines, |lines| {
+        lines.iter().any(|l| l["name"] == "generate")
+    });
+    assert!(!lines.iter().any(|l| l["trace"] == TRACE), "{lines:#?}");
+    let told = headers_of(&sim, "traceparent");
+    let passed = |p: &str| p.starts_with(&format!("00-{TRACE}-")) && p.ends_with("-00");
+    assert!(told.iter().flatten().any(|p| passed(p)), "{told:?}");
+}
+
+#[tokio::test]
+async fn without_a_collector_a_trace_goes_on_as_it_came() {
+    let (sim, crucible) = ollama("", |_| {}).await;
+    let parent = format!("00-{TRACE}-{CLIENTS_SPAN}-01");
+    assert!(traced(&crucible, "repeat 1", &parent).await.done);
+    assert!(traced(&crucible, "repeat 2", "00-junk").await.done);
+    assert!(
+        open(&crucible, &body("m", "repeat 3"))
+            .await
+            .status()
+            .is_success()
+    );
+    assert_eq!(headers_of(&sim, "traceparent"), [Some(parent), None, None]);
+    let states = headers_of(&sim, "tracestate");
+    assert_eq!(states, [Some("vendor=1".to_owned()), None, None]);
+}
+
+/// Waits until the spans of 20 requests are counted as lost.
+async fn spans_are_lost(crucible: &Crucible) {
+    let by = Instant::now() + Duration::from_secs(30);
+    loop {
+        let metrics = get(crucible, "/metrics").await.text;
+        let lost = metrics
+            .split("crucible_log_dropped_total{sink=\"otlp\"} ")
+            .nth(1)
+            .and_then(|rest| rest.lines().next()?.parse::<f64>().ok());
+        if lost.is_some_and(|lost| lost >= 20.0) {
+            return;
+        }
+        assert!(Instant::now() < by, "{metrics}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collector_that_is_gone_slow_or_broken_costs_spans_and_nothing_else() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = closed.local_addr().expect("its number").port();
+    drop(closed);
+    let gone = format!("[otlp]\nendpoint = \"http://127.0.0.1:{port}\"\n");
+    let slow = Collector::start(&["--delay", "60"]);
+    let broken = Collector::start(&["--status", "500"]);
+    for (name, toml) in [
+        ("gone", gone),
+        ("slow", slow.toml()),
+        ("broken", broken.toml()),
+    ] {
+        let (_sim, mut crucible) = ollama(&toml, |_| {}).await;
+        for _ in 0..20 {
+            let asked = Instant::now();
+            assert_eq!(
+                post(&crucible, &body("m", "repeat 2")).await.status,
+                200,
+                "{name}"
+            );
+            assert!(asked.elapsed() < Duration::from_secs(5), "{name}");
+        }
+        if name != "slow" {
+            spans_are_lost(&crucible).await;
+        }
+        let asked = Instant::now();
+        crucible.signal("TERM");
+        assert!(crucible.wait().success(), "{name}");
+        let took = asked.elapsed();
+        assert!(took < Duration::from_secs(4), "{name}: {took:?}");
+    }
+}
