@@ -140,6 +140,8 @@ fn expected(log: &LoadLog) -> Vec<(String, u64)> {
     for (status, &count) in &log.rejected {
         let rejected = format!("sum(crucible_rejected_total{{code=\"{status}\"}})");
         expected.push((rejected, count.into()));
+    }
+    for (status, &count) in &log.refused {
         expected.push((chats(&format!(",code=\"{status}\"")), count.into()));
     }
     for (cause, count) in [

@@ -18,6 +18,7 @@ import urllib.parse
 import urllib.request
 
 import panels
+import png
 from svg import Canvas, INK, MUTED
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -100,6 +101,7 @@ def main():
             written.write(draw(dashboard, prometheus, engine).document())
         subprocess.run(["rsvg-convert", "-o", picture + ".png", picture + ".svg"], check=True)
         os.remove(picture + ".svg")
+        png.shrink(picture + ".png")
         print(picture + ".png")
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs Crucible in front of two simulated engines for some minutes, and draws the dashboards of that time.
+"""Runs Crucible in front of three simulated engines for some minutes, and draws the dashboards of that time.
 
     cargo build -p crucible -p crucible-sim
     python3 tests/dashboards/draw/scene.py [SECONDS]
@@ -21,6 +21,8 @@ import threading
 import time
 import urllib.error
 import urllib.request
+
+import engine
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.join(HERE, "../../..")
@@ -79,6 +81,8 @@ class Scene:
                 '[pool.gpu]\nmemory = "10GB"\nbudget = "8GB"\n[pool.cpu]\nbudget = "12GB"\n'
                 f'[[engine]]\nname = "lmstudio"\nkind = "lmstudio"\nurl = "http://127.0.0.1:{self.lmstudio}"\n'
                 f'[[engine]]\nname = "ollama"\nkind = "ollama"\nurl = "http://127.0.0.1:{self.ollama}"\n'
+                f'[[engine]]\nname = "caching"\nkind = "openai"\nurl = "http://127.0.0.1:{engine.start()}"\n'
+                '[[model]]\nname = "gemma-3-4b"\nfallback = ["ollama/llama3.2:3b"]\n'
             )
         crucible = self.spawn(f"{BIN}/crucible", "serve", "--config", config)
         targets = [f"127.0.0.1:{self.crucible}", f"127.0.0.1:{serve_machine()}"]
@@ -105,12 +109,20 @@ class Scene:
         messages = [{"role": "user", "content": f"repeat {answer} " + "word " * words}]
         return post(self.chat_url, {"model": model, "stream": True, "messages": messages, **more})
 
+    def editor(self):
+        """An editor that asks one model again and again."""
+        while self.goes_on(3):
+            self.ask("qwen2.5-coder-7b", 700, 60)
+
     def agent(self):
-        """An agent that sends its whole conversation with each turn."""
-        turn = 0
+        """An agent that sends its whole conversation with each turn, and later one with a clock in front."""
+        said, begun = ["word"] * 900, time.time()
         while self.goes_on(2):
-            turn += 1
-            self.ask("qwen2.5-coder-7b", 300 + 250 * (turn % 12), 60)
+            said = said + ["more"] * 120 if len(said) < 3000 else ["word"] * 900
+            late = time.time() - begun > (self.until - begun) * 0.75
+            text = (f"{time.time()} " if late else "") + " ".join(said)
+            messages = [{"role": "user", "content": text}]
+            post(self.chat_url, {"model": "devstral-small", "stream": True, "messages": messages})
 
     def chat(self):
         """A person who now and then asks a model that does not fit beside the agent's."""
@@ -145,7 +157,7 @@ class Scene:
 
     def run(self, seconds):
         crucible = self.start()
-        for part in (self.agent, self.chat, self.crowd, self.mishaps):
+        for part in (self.editor, self.agent, self.chat, self.crowd, self.mishaps):
             threading.Thread(target=part, daemon=True).start()
         time.sleep(seconds * 0.55)
         crucible.send_signal(signal.SIGHUP)

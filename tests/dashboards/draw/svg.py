@@ -19,7 +19,7 @@ def color(name):
 
 def width(text, size):
     """The width of a text in pixels, near enough to lay it out."""
-    return len(text) * size * 0.55
+    return len(text) * size * 0.62
 
 
 class Canvas:

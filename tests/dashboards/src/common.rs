@@ -187,7 +187,7 @@ pub(crate) fn firing(size: (u32, u32)) -> PanelDraft {
 pub(crate) fn versions(size: (u32, u32)) -> PanelDraft {
     let own = of("crucible_build_info")
         .max(&["version", "revision", "instance"])
-        .labelled("engine", "Crucible itself");
+        .labelled("engine", "Crucible");
     table(
         "Versions",
         "The version of Crucible with the commit that it was built from, and what the engines say of themselves.",

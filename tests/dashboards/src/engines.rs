@@ -57,7 +57,7 @@ fn work() -> Vec<PanelDraft> {
         .limit(&of("crucible_queue_limit").sum(&[]))
         .runbooks(&["CrucibleQueueNearlyFull"]),
         chart(
-            "Reading prompts",
+            "Left to read",
             "The longest time that a prompt which is read now is expected to take yet, as the engine's progress or the estimate says.",
             (5, 6),
         )

@@ -56,7 +56,7 @@ fn verdict() -> Vec<PanelDraft> {
         &of("crucible_requests_in_flight").sum(&[]).minus(&reading),
         "generate",
     );
-    doing = phases(doing);
+    doing = phases(doing).words(&[("0", "none", "text")]);
     text_mode(&mut doing, "value_and_name");
     vec![engines_up((8, 4)), most, doing]
 }

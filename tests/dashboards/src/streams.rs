@@ -25,7 +25,7 @@ pub(crate) fn streams() -> Dashboard {
 }
 
 fn traffic() -> Vec<PanelDraft> {
-    let duration = of("crucible_request_duration_seconds").with_no_engine();
+    let duration = of("crucible_request_duration_seconds");
     vec![
         chart(
             "Requests, by endpoint",
@@ -47,12 +47,13 @@ fn traffic() -> Vec<PanelDraft> {
             (6, 7),
         )
         .query(&error_share_over_time(), "{{engine}}")
+        .named("none", "no engine had it", "orange")
         .nothing("no request failed")
         .bad_from(0.05)
         .runbooks(&["CrucibleErrorRatioHigh"]),
         chart(
             "Duration",
-            "From the request's first line to the answer's last byte.",
+            "From the request's first line to the answer's last byte, of requests that an engine got.",
             (6, 7),
         )
         .query(&duration.quantile(0.5, &["engine"]), "{{engine}} p50")
@@ -266,7 +267,7 @@ fn limits() -> Vec<PanelDraft> {
             "How many requests may be sent again at this moment; at 0 a broken engine gets nothing twice.",
             (6, 7),
         )
-        .query(&of("crucible_retry_budget_remaining").min(&["engine"]), "{{engine}}"),
+        .query(&of("crucible_retry_budget_remaining").min(&["engine"]), "{{engine}}").nothing("0 for every engine"),
         chart(
             "Lost log lines, folded names, evicted connections",
             "Lines that a log lost; names of models beyond 200, which are counted as other; idle connections that were closed for new ones.",

@@ -22,7 +22,9 @@ pub(super) struct LoadLog {
     pub(super) routed: u32,
     /// Tokens by type, as the answers counted them.
     pub(super) tokens: BTreeMap<&'static str, u64>,
-    /// Requests that Crucible itself refused, by status.
+    /// Chat requests that Crucible itself refused, by status.
+    pub(super) refused: BTreeMap<u16, u32>,
+    /// Requests to any endpoint that Crucible itself refused, by status.
     pub(super) rejected: BTreeMap<u16, u32>,
     /// Requests that were answered 502, because their engine failed and there was no other.
     pub(super) failed: u32,
@@ -63,6 +65,7 @@ impl LoadLog {
     fn refused(&mut self, answer: &Whole, status: u16) {
         assert_eq!(answer.status, status, "{}", answer.text);
         self.chats += 1;
+        *self.refused.entry(status).or_default() += 1;
         *self.rejected.entry(status).or_default() += 1;
     }
 
@@ -78,6 +81,7 @@ pub(super) async fn round(both: &Both, log: &mut LoadLog) {
     evictions(both, log).await;
     refusals(both, log).await;
     failures(both, log).await;
+    other_endpoints(both, log).await;
     leavers(both, log).await;
     assert_eq!(get(&both.crucible, "/v1/models").await.status, 200);
     both.crucible.signal("HUP");
@@ -105,7 +109,16 @@ async fn answers(both: &Both, log: &mut LoadLog) {
         log.whole(&answer);
     }
     let mut strange = body("llama3.2:3b", "repeat 2");
-    strange["logit_bias"] = json!({ "50256": -100 });
+    for (name, value) in [
+        ("logit_bias", json!({ "50256": -100 })),
+        ("parallel_tool_calls", json!(true)),
+        ("service_tier", json!("auto")),
+        ("store", json!(false)),
+        ("user", json!("someone")),
+        ("metadata", json!({})),
+    ] {
+        strange[name] = value;
+    }
     log.whole(&post(&both.crucible, &strange).await);
 }
 
@@ -122,6 +135,31 @@ async fn refusals(both: &Both, log: &mut LoadLog) {
     log.refused(&answer, 404);
     let answer = post_raw(&both.crucible, "{\"model\": ").await;
     log.refused(&answer, 400);
+}
+
+/// Requests to all other endpoints, most of them of a form that is refused.
+async fn other_endpoints(both: &Both, log: &mut LoadLog) {
+    let crucible = &both.crucible;
+    for path in [
+        "/v1/completions",
+        "/v1/embeddings",
+        "/v1/rerank",
+        "/v1/responses",
+        "/v1/messages",
+        "/api/chat",
+        "/no/such/path",
+    ] {
+        let asked = client()
+            .post(crucible.at(path))
+            .json(&json!({ "model": 1 }));
+        let answer = asked.send().await.expect("an answer");
+        assert!(answer.status().is_client_error(), "{path}: {answer:?}");
+        let status = answer.status().as_u16();
+        *log.rejected.entry(status).or_default() += 1;
+    }
+    for path in ["/healthz", "/v1/models"] {
+        assert_eq!(get(crucible, path).await.status, 200, "{path}");
+    }
 }
 
 /// Engines that fail: before the answer with and without another to turn to, and in a stream.

@@ -307,10 +307,11 @@ fn words_and_limits_are_about_queries_that_exist() {
                 .properties
                 .iter()
                 .any(|p| matches!(p, Property::DisplayName(_)));
-            let is_phase = legends.contains(&"{{phase}}");
+            let is_value = legends.contains(&"{{phase}}")
+                || (name == "none" && legends.contains(&"{{engine}}"));
             let known = legends.contains(&name.as_str())
                 || panel.r#type == PanelType::Table
-                || (renamed && is_phase);
+                || (renamed && is_value);
             assert!(known, "{at}: no series {name}");
         }
     });
