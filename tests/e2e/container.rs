@@ -155,6 +155,8 @@ async fn it_starts_with_little_of_what_a_system_has_and_says_what_to_set() {
     let unknown = "env -u CRUCIBLE_STATE_DIR unshare --user --map-user=12345 --map-group=12345";
     let as_user = |user: &str| READ_ONLY.replace("USER", user);
     let run = "exec \"$0\" \"$@\"";
+    let full_pipe =
+        "p=$(mktemp -u); mkfifo \"$p\"; exec 9<>\"$p\"; rm \"$p\"; head -c 65536 /dev/zero >&9";
     for (what, script, told) in [
         ("no environment", run.to_owned(), ""),
         ("nothing on stdin", format!("{run} <&-"), ""),
@@ -162,6 +164,11 @@ async fn it_starts_with_little_of_what_a_system_has_and_says_what_to_set() {
         ("no stderr", format!("{run} 2>&-"), ""),
         ("none of the three", format!("{run} <&- >&- 2>&-"), ""),
         ("a full disk behind stdout", format!("{run} >/dev/full"), ""),
+        (
+            "a full pipe behind stdout that nobody reads",
+            format!("{full_pipe}; {run} >&9"),
+            "",
+        ),
         (
             "a full disk behind stderr",
             format!("{run} 2>/dev/full"),

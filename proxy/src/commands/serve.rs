@@ -1,14 +1,18 @@
 //! The command `crucible serve`, and the server that `crucible try` starts.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, thread, time::Duration};
 
 use crucible_cli::{
     CommandFailure, CommonArgs, ServerLauncher, StartedServer, output::write_stdout, runtime,
     signals::InstanceSignals, sources,
 };
 use crucible_config::{LiveConfig, checked::LogSettings};
+use tokio::{sync::oneshot, time::timeout};
 
 use crate::{instance::Instance, server::descriptors, telemetry::Telemetry};
+
+/// The longest time that the start waits for its lines on stdout to be read.
+const WRITE_BUDGET: Duration = Duration::from_secs(1);
 
 /// The launcher of a server in a process that was prepared for it. Dropping it writes the rest of
 /// the log.
@@ -56,13 +60,32 @@ impl ServerLauncher for InstanceLauncher {
         let instance = Instance::start(config, self.telemetry.lost())
             .await
             .map_err(|e| CommandFailure::wrong(e.to_string()))?;
-        for addr in instance.addrs() {
-            write_stdout(&format!("listening on http://{addr}"));
-        }
-        if let Some(addr) = instance.metrics_addr() {
-            write_stdout(&format!("metrics listening on http://{addr}"));
-        }
+        let clients = instance.addrs().iter();
+        let mut lines: Vec<_> = clients
+            .map(|addr| format!("listening on http://{addr}"))
+            .collect();
+        let metrics = instance.metrics_addr();
+        lines.extend(metrics.map(|addr| format!("metrics listening on http://{addr}")));
+        write_unless_blocked(lines).await;
         Ok(instance)
+    }
+}
+
+/// Writes lines to stdout and waits for that a short time only: a pipe that is full and that nobody reads
+/// holds up neither requests nor signals.
+async fn write_unless_blocked(lines: Vec<String>) {
+    let (done, written) = oneshot::channel();
+    let write = move || {
+        for line in &lines {
+            write_stdout(line);
+        }
+        // The start may have gone on without it.
+        let _ = done.send(());
+    };
+    let writer = thread::Builder::new().name("stdout".to_owned());
+    // A system that gives no thread has no place for the lines either.
+    if writer.spawn(write).is_ok() {
+        let _ = timeout(WRITE_BUDGET, written).await;
     }
 }
 
