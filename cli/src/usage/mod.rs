@@ -8,9 +8,9 @@
 //! all                      470       3   8.24 M   90 %   422.4 k  2 h 10 m  31 m 5 s   322 Wh
 //! ```
 //!
-//! The command reads the files that `crucible serve` writes and asks nobody. [`account`] adds the lines up,
-//! [`energy`] divides what the machine's counters measured among the requests that ran meanwhile, and
-//! [`show`] writes tables or JSON.
+//! The command reads the files that `crucible serve` writes and asks nobody. `account` adds the lines up,
+//! `energy` divides what the machine's counters measured among the requests that ran meanwhile, and
+//! `show` writes tables or JSON.
 
 mod account;
 mod energy;
