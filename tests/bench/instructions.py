@@ -8,7 +8,9 @@ they do not move with what else runs on the machine.
 BASELINE is the same program of another commit, built with the same profile; its counts are printed
 beside, with the ratio. Each program runs twice per case in front of a simulated engine that speaks
 OpenAI's API, with few and with many requests (or chunks) on one kept connection: the difference, over
-the difference in number, is the cost of one, without start, polls and end. Needs valgrind.
+the difference in number, is the cost of one, without start, polls and end. Chunks come as fast as the
+engine writes them, so that many are read at once, and again one at a time, as from a model. Needs
+valgrind.
 """
 
 import argparse
@@ -21,6 +23,8 @@ import subprocess
 import tempfile
 
 FEW, MANY = 200, 1200
+# Chunks of each of some streams per second, which come one at a time.
+PACED = 300
 SMALL, LARGE = 2048, 64 * 1024
 
 
@@ -79,17 +83,20 @@ def instructions(program, engine, folder, form, requests, stream, tokens, size):
     return int(total[1]), events
 
 
-def measured(program, engine, form="chat"):
-    """Instructions per request of 2 and of 64 KiB and per chunk; per chunk alone in other formats."""
+def measured(program, engine, paced, form="chat"):
+    """Instructions per request of 2 and of 64 KiB, per chunk and per chunk that comes alone; per chunk
+    alone in other formats."""
     with tempfile.TemporaryDirectory() as name:
-        run = lambda *how: instructions(program, engine, pathlib.Path(name), form, *how)
+        run = lambda *how, of=engine: instructions(program, of, pathlib.Path(name), form, *how)
         (short, little), (long, much) = run(20, True, 20, SMALL), run(20, True, 1020, SMALL)
         chunk = (long - short) / (much - little)
         if form != "chat":
-            return None, None, chunk
+            return None, None, chunk, None
         (few, _), (many, _) = run(FEW, False, 8, SMALL), run(MANY, False, 8, SMALL)
         (some, _), (more, _) = run(50, False, 8, LARGE), run(250, False, 8, LARGE)
-        return (many - few) / (MANY - FEW), (more - some) / 200, chunk
+        (brief, one), (lasting, all) = (run(4, True, n, SMALL, of=paced) for n in (20, 1020))
+        alone = (lasting - brief) / (all - one)
+        return (many - few) / (MANY - FEW), (more - some) / 200, chunk, alone
 
 
 def row(name, numbers, form="{:,.0f}"):
@@ -103,23 +110,26 @@ def main():
     arguments.add_argument("--sim", default="target/release/crucible-sim")
     arguments.add_argument("--formats", action="store_true", help="also Responses and Messages, per chunk")
     chosen = arguments.parse_args()
-    sim, engine = started([chosen.sim, "openai", "--context", "65536"])
+    command = [chosen.sim, "openai", "--context", "65536"]
+    sim, engine = started(command)
+    slow, paced = started([*command, "--rate", str(PACED)])
     try:
-        ours = measured(chosen.program, engine)
-        old = chosen.baseline and measured(chosen.baseline, engine)
+        ours = measured(chosen.program, engine, paced)
+        old = chosen.baseline and measured(chosen.baseline, engine, paced)
         forms = ["responses", "messages"] if chosen.formats else []
-        others = {form: measured(chosen.program, engine, form) for form in forms}
+        others = {form: measured(chosen.program, engine, paced, form) for form in forms}
     finally:
         sim.kill()
-    print("| | per request, 2 KiB, whole | per request, 64 KiB, whole | per chunk, streamed |")
-    print("|---|---|---|---|")
+        slow.kill()
+    print("| | per request, 2 KiB, whole | per request, 64 KiB, whole | per chunk, many at once | alone |")
+    print("|---|---|---|---|---|")
     row("this build", ours)
     if old:
         row("baseline", old)
         row("ratio", [new / before for new, before in zip(ours, old)], "{:.3f}")
     for form, numbers in others.items():
         row(form, numbers)
-        row(f"{form}, ratio to chat", [None, None, numbers[2] / ours[2]], "{:.3f}")
+        row(f"{form}, ratio to chat", [None, None, numbers[2] / ours[2], None], "{:.3f}")
 
 
 main()

@@ -24,6 +24,7 @@ use hyper_util::rt::TokioIo;
 
 use super::{
     Transport,
+    halves::HalvesWaker,
     wire::{SharedProgress, Wire},
 };
 
@@ -36,6 +37,7 @@ pub(super) struct Connection<B: Body + 'static> {
     http: http1::Connection<TokioIo<Wire>, B>,
     requests: SendRequest<B>,
     progress: SharedProgress,
+    halves: HalvesWaker,
     /// hyper will do nothing more on it.
     over: bool,
 }
@@ -97,6 +99,7 @@ where
             http,
             requests,
             progress,
+            halves: HalvesWaker::new(),
             over: false,
         }))
     }
@@ -121,20 +124,25 @@ where
     /// Moves the connection until the head of the answer is there.
     fn poll_head(
         &mut self,
-        answer: Pin<&mut impl Future<Output = hyper::Result<Response<Incoming>>>>,
+        mut answer: Pin<&mut impl Future<Output = hyper::Result<Response<Incoming>>>>,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<Response<Incoming>>> {
-        let moved = self.http.poll_without_shutdown(cx);
-        self.over = moved.is_ready();
-        match (answer.poll(cx), moved) {
-            (Poll::Ready(answer), _) => Poll::Ready(answer.map_err(io_error)),
-            (Poll::Pending, Poll::Ready(Err(error))) => Poll::Ready(Err(io_error(error))),
-            // The engine closed before hyper took the request up.
-            (Poll::Pending, Poll::Ready(Ok(()))) => {
-                Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()))
+        let Self {
+            http, halves, over, ..
+        } = self;
+        halves.poll(cx, |cx| {
+            let moved = http.poll_without_shutdown(cx);
+            *over = moved.is_ready();
+            match (answer.as_mut().poll(cx), moved) {
+                (Poll::Ready(answer), _) => Poll::Ready(answer.map_err(io_error)),
+                (Poll::Pending, Poll::Ready(Err(error))) => Poll::Ready(Err(io_error(error))),
+                // The engine closed before hyper took the request up.
+                (Poll::Pending, Poll::Ready(Ok(()))) => {
+                    Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()))
+                }
+                (Poll::Pending, Poll::Pending) => Poll::Pending,
             }
-            (Poll::Pending, Poll::Pending) => Poll::Pending,
-        }
+        })
     }
 
     /// The end of an exchange that got no answer, for this error.
@@ -161,18 +169,23 @@ where
         body: &mut Incoming,
         cx: &mut Context<'_>,
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        let mut frame = Pin::new(&mut *body).poll_frame(cx);
-        if frame.is_pending() && !self.over {
-            // An error of the connection shows in the body.
-            self.over = self.http.poll_without_shutdown(cx).is_ready();
-            frame = Pin::new(body).poll_frame(cx);
-        }
-        match frame {
-            Poll::Pending if self.over => {
-                Poll::Ready(Some(Err(io::ErrorKind::UnexpectedEof.into())))
+        let Self {
+            http, halves, over, ..
+        } = self;
+        halves.poll(cx, |cx| {
+            let mut frame = Pin::new(&mut *body).poll_frame(cx);
+            if frame.is_pending() && !*over {
+                // An error of the connection shows in the body.
+                *over = http.poll_without_shutdown(cx).is_ready();
+                frame = Pin::new(&mut *body).poll_frame(cx);
             }
-            frame => frame.map(|frame| frame.map(|frame| frame.map_err(io::Error::other))),
-        }
+            match frame {
+                Poll::Pending if *over => {
+                    Poll::Ready(Some(Err(io::ErrorKind::UnexpectedEof.into())))
+                }
+                frame => frame.map(|frame| frame.map(|frame| frame.map_err(io::Error::other))),
+            }
+        })
     }
 
     /// Whether a further request may be sent: the answer is whole, the request was read, and the engine

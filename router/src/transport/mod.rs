@@ -23,6 +23,7 @@ mod connect;
 mod connect_error;
 mod connection;
 mod exchange;
+mod halves;
 mod idle;
 mod stream;
 mod tls;
