@@ -25,7 +25,7 @@ pub(crate) fn streams() -> Dashboard {
 }
 
 fn traffic() -> Vec<PanelDraft> {
-    let duration = of("crucible_request_duration_seconds");
+    let duration = of("crucible_request_duration_seconds").only(r#"engine!="none""#);
     vec![
         chart(
             "Requests, by endpoint",
