@@ -6,8 +6,8 @@ use crate::{
     query::{Expression, PanelUnit, of},
 };
 
-/// The endpoints whose requests come from scrapes, probes and an open page; only the others are clients'.
-const CLIENTS: &str = r#"endpoint!~"admin|models|other""#;
+/// The endpoints whose requests ask for an answer of a model; lists and unknown paths do not.
+const CLIENTS: &str = r#"endpoint!~"models|other""#;
 /// The link from an engine to its part of the dashboard of engines.
 pub(crate) const TO_ENGINE: &str = "/d/crucible-engines?${datasource:queryparam}&${job:queryparam}&${instance:queryparam}&var-engine=${__field.labels.engine}&${__url_time_range}";
 /// The link to the dashboard of engines and models.
