@@ -13,6 +13,7 @@
 //! | [`ExplainDoc`] | `POST /crucible/explain`, `explain --json` |
 //! | [`ModelsDoc`] | `models --json` |
 //! | [`UsageDoc`] | `usage --json` |
+//! | [`StateDoc`], [`timeline`] | `GET /crucible/events` |
 //! | [`event_log`] | `events.jsonl` in `state_dir` |
 //!
 //! [`running`] asks the instance at the configured address for them.
@@ -24,6 +25,7 @@ mod models;
 mod number;
 pub mod running;
 pub mod state;
+pub mod timeline;
 mod usage;
 pub mod verified;
 

@@ -15,9 +15,9 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    admin::tunings,
+    admin::{live, tunings},
     edge,
-    events::{self, EnergyMeter, LoggedObserver},
+    events::{self, EnergyMeter, LoggedObserver, Timeline},
     ledger::{LedgerSinks, RecentLoads},
     metrics::{Metrics, Outcome},
     otlp::{SpanExport, SpanQueue},
@@ -160,11 +160,13 @@ impl Instance {
         let (events, writer) = events::configured(&current, &metrics);
         let loads = Arc::<RecentLoads>::default();
         let spans = spans(&current, &metrics, &background, &router_cancel)?;
+        let timeline = Timeline::default();
         let source = config.clone();
         let observer = LoggedObserver {
             observer: metrics.clone(),
             events: events.clone(),
             last: Arc::clone(&loads) as Arc<dyn EventObserver>,
+            timeline: timeline.clone(),
         };
         let router = RouterHandle::start(
             Arc::new(move || source.current()),
@@ -195,11 +197,13 @@ impl Instance {
                 events: events.clone(),
                 spans,
                 loads,
+                timeline,
             },
         );
         background.spawn(prompt_watch::run(app.clone(), router_cancel.clone()));
         let meter = EnergyMeter::new(events, app.machine.clone(), Arc::clone(&app.active));
         background.spawn(meter.run(router_cancel.clone()));
+        background.spawn(live::run(app.clone(), router_cancel.clone()));
         background.spawn(tunings::watch(app.clone(), router_cancel.clone()));
         background.spawn(Arc::clone(&app.ledger).run(router_cancel.clone()));
         let service = edge::edge(&app);

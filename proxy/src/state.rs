@@ -1,5 +1,6 @@
 //! The state that the layers, the handlers and the background tasks share.
 
+mod live_feed;
 mod spellings;
 
 use std::{collections::HashMap, path::Path, sync::Arc};
@@ -23,7 +24,7 @@ use crate::{
     upstream::Upstream,
 };
 
-pub(crate) use spellings::EngineSpellings;
+pub(crate) use self::{live_feed::LiveFeed, spellings::EngineSpellings};
 
 /// The shared state of one running instance. A clone is one reference more.
 #[derive(Clone)]
@@ -59,6 +60,8 @@ pub struct AppParts {
     pub(crate) spellings: EngineSpellings,
     /// The findings of `doctor --probe`, as they were read last.
     pub(crate) probes: RwLock<Arc<Probes>>,
+    /// The state as the open pages see it.
+    pub(crate) live: LiveFeed,
 }
 
 // === impl AppState ===
@@ -89,6 +92,7 @@ impl AppState {
             prefills: Prefills::default(),
             spellings: EngineSpellings::default(),
             probes: RwLock::default(),
+            live: LiveFeed::default(),
         }))
     }
 }

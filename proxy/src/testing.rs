@@ -7,7 +7,7 @@ use crucible_router::{discovery, handle::RouterHandle, state_dir::StateDir};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    events::{self, LoggedObserver},
+    events::{self, LoggedObserver, Timeline},
     ledger::{LedgerSinks, RecentLoads},
     metrics::Metrics,
     state::AppState,
@@ -40,6 +40,7 @@ pub(crate) fn app(toml: &str) -> AppState {
         observer: metrics.clone(),
         events: events.clone(),
         last: Arc::new(RecentLoads::default()),
+        timeline: Timeline::default(),
     };
     let source = config.clone();
     let router = RouterHandle::start(

@@ -49,6 +49,7 @@ mod hops;
 mod http;
 mod launch;
 mod linger;
+mod live_page;
 #[cfg(unix)]
 mod llama_router;
 mod lmstudio;

@@ -10,6 +10,7 @@
 
 pub mod binary;
 pub mod chat;
+pub mod chromium;
 pub mod clean;
 pub mod engines;
 pub mod person;

@@ -33,7 +33,7 @@ const fn post(path: &'static str) -> Endpoint {
 }
 
 /// The paths of the main listener, in the order in which they are listed.
-const ENDPOINTS: [Endpoint; 27] = [
+const ENDPOINTS: [Endpoint; 28] = [
     post("/v1/chat/completions"),
     post("/v1/completions"),
     post("/v1/responses"),
@@ -58,6 +58,7 @@ const ENDPOINTS: [Endpoint; 27] = [
     get("/readyz"),
     get("/metrics"),
     get("/crucible/state"),
+    get("/crucible/events"),
     get("/crucible/tunings"),
     post("/crucible/explain"),
     get("/"),

@@ -5,6 +5,7 @@ pub(crate) mod endpoints;
 mod engine_lists;
 mod explain;
 mod health;
+pub(crate) mod live;
 mod metrics;
 mod models;
 mod page;
@@ -30,12 +31,14 @@ pub(crate) fn paths() -> Routes<AppState> {
         .route("/health", get(health::llamacpp))
         .route("/metrics", get(metrics::scrape))
         .route("/crucible/state", get(state::state))
+        .route("/crucible/events", get(live::events))
         .route("/crucible/tunings", get(tunings::tunings))
         .route("/crucible/explain", post(explain::handle))
         .route("/v1/models", get(models::list))
         .route("/v1/models/sse", any(endpoints::unknown_path))
         .route("/v1/models/{*id}", get(models::one))
         .route("/", get(page::page))
+        .route("/crucible/page/{part}", get(page::part))
         .merge(engine_lists::paths())
 }
 
@@ -46,5 +49,9 @@ pub(crate) fn metrics_paths() -> Routes<AppState> {
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(metrics::scrape))
-        .route("/", get(page::page))
+        .route("/crucible/state", get(state::state))
+        .route("/crucible/events", get(live::events))
+        .route("/crucible/tunings", get(tunings::tunings))
+        .route("/crucible/page/{part}", get(page::part))
+        .route("/", get(page::page_without_prompts))
 }

@@ -9,13 +9,18 @@ use super::prefixes;
 use crate::{endpoint::Endpoint, reply, request::ActiveRequest, state::AppState};
 
 pub(super) async fn state(State(app): State<AppState>) -> Response {
+    reply::document(&now(&app))
+}
+
+/// The state of this moment.
+pub(super) fn now(app: &AppState) -> StateDoc {
     let view = app.router.fresh_view();
     let now = Instant::now();
     let mut state = StateDoc::of(&view);
     for resident in state.pools.iter_mut().flat_map(|pool| &mut pool.residents) {
         resident.prompts = app.ledger.recent().of(&resident.engine, &resident.names);
     }
-    state.prefixes = prefixes::shown(&app);
+    state.prefixes = prefixes::shown(app);
     state.in_flight = app
         .active
         .all()
@@ -23,7 +28,7 @@ pub(super) async fn state(State(app): State<AppState>) -> Response {
         .filter(|active| active.endpoint != Endpoint::Admin)
         .map(|active| in_flight(active, &view, now))
         .collect();
-    reply::document(&state)
+    state
 }
 
 fn in_flight(active: &ActiveRequest, view: &View, now: Instant) -> InFlightDoc {

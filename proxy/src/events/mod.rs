@@ -6,6 +6,7 @@
 
 mod energy;
 mod sender;
+mod timeline;
 mod write;
 
 use std::{path::Path, sync::Arc};
@@ -21,7 +22,7 @@ use crucible_router::{
 use jiff::Timestamp;
 
 use self::write::EventLogWriter;
-pub(crate) use self::{energy::EnergyMeter, sender::EventLog};
+pub(crate) use self::{energy::EnergyMeter, sender::EventLog, timeline::Timeline};
 use crate::metrics::Metrics;
 
 /// Tells an observer and the event log.
@@ -32,6 +33,8 @@ pub(crate) struct LoggedObserver<O> {
     pub(crate) events: EventLog,
     /// The observer that gets each event last.
     pub(crate) last: Arc<dyn EventObserver>,
+    /// The last minutes, which each load and eviction is added to.
+    pub(crate) timeline: Timeline,
 }
 
 /// The log as configured, and the task that writes it; none where it is off.
@@ -78,5 +81,6 @@ impl<O: EventObserver> EventObserver for LoggedObserver<O> {
         self.observer.observe(event);
         self.events.happened(event);
         self.last.observe(event);
+        self.timeline.happened(event);
     }
 }

@@ -123,16 +123,23 @@ fn is_json(headers: &HeaderMap) -> bool {
         })
 }
 
-/// Whether a request needs no key: health checks, and preflights, which cannot carry one (Fetch,
-/// section 4.8).
+/// Whether a browser asks for the live page, which is static and asks for a key itself.
+fn asks_for_page(facts: Facts<'_>) -> bool {
+    let accept = facts.headers.get(header::ACCEPT);
+    let accept = accept.and_then(|accept| accept.to_str().ok());
+    *facts.method == Method::GET && accept.is_some_and(|accept| accept.contains("text/html"))
+}
+
+/// Whether a request needs no key: health checks, the live page with its parts, and preflights, which cannot
+/// carry one (Fetch, section 4.8).
 fn is_open(facts: Facts<'_>) -> bool {
     if is_preflight(facts) {
         return true;
     }
     match facts.uri.path() {
         "/health" | "/healthz" | "/readyz" => true,
-        "/" => *facts.method == Method::HEAD,
-        _ => false,
+        "/" => *facts.method == Method::HEAD || asks_for_page(facts),
+        path => path.starts_with("/crucible/page/"),
     }
 }
 

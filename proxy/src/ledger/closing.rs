@@ -42,6 +42,8 @@ impl EndedRequest {
         let outcome = outcome(&record);
         let events = &ledger.sinks.events;
         events.request(&self.request, &record, status, ended);
+        let timeline = &ledger.sinks.timeline;
+        timeline.answered(&self.request, &record, status, ended);
         self.log(&record, &phases, outcome);
         self.export(ledger, &record, (status, outcome), now);
         sample::of(&record)

@@ -26,7 +26,12 @@ use self::ended_request::Moment;
 pub(crate) use self::{
     ended_request::EndedRequest, recent_loads::RecentLoads, recent_prompts::RecentPrompts,
 };
-use crate::{events::EventLog, metrics::Metrics, otlp::SpanQueue, prefix::tracer::PrefixTracer};
+use crate::{
+    events::{EventLog, Timeline},
+    metrics::Metrics,
+    otlp::SpanQueue,
+    prefix::tracer::PrefixTracer,
+};
 
 /// The time for which ended requests are gathered before a batch is closed.
 const GATHER: Duration = Duration::from_millis(10);
@@ -56,6 +61,8 @@ pub(crate) struct LedgerSinks {
     pub(crate) spans: SpanQueue,
     /// The last load of each engine.
     pub(crate) loads: Arc<RecentLoads>,
+    /// The last minutes, for the live page.
+    pub(crate) timeline: Timeline,
 }
 
 // === impl Ledger ===
@@ -97,6 +104,11 @@ impl Ledger {
     /// The last prompts of each model, and how much of them its engine had cached.
     pub(crate) fn recent(&self) -> &RecentPrompts {
         &self.recent
+    }
+
+    /// The loads, evictions and answers of the last minutes.
+    pub(crate) fn timeline(&self) -> &Timeline {
+        &self.sinks.timeline
     }
 
     /// The last prompts of conversations, by which it is told where a turn diverges from the one before.

@@ -117,7 +117,7 @@ pub(crate) const fn load_trigger(trigger: LoadTrigger) -> &'static str {
 }
 
 /// The word for the reason of an eviction.
-pub(super) const fn eviction_reason(reason: EvictionReason) -> &'static str {
+pub(crate) const fn eviction_reason(reason: EvictionReason) -> &'static str {
     match reason {
         EvictionReason::Limit => "limit",
         EvictionReason::Conflict => "conflict",

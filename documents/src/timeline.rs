@@ -1,0 +1,91 @@
+//! What happened in the last minutes: the event `timeline` of `GET /crucible/events`.
+
+use std::{borrow::Cow, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+/// A load, an eviction or an answer that has ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum TimelineEntry {
+    /// A load that ended.
+    Load {
+        /// When it began, in milliseconds since 1970.
+        at_ms: u64,
+        /// The seconds that it took.
+        took_s: f64,
+        /// The engine's name.
+        engine: Arc<str>,
+        /// The engine's name of the model.
+        model: Arc<str>,
+        /// The outcome: `ok`, `error`, `timeout` or `oom`.
+        outcome: Cow<'static, str>,
+        /// The cause: `request`, `warmup` or `pin`.
+        trigger: Cow<'static, str>,
+    },
+    /// A model that left memory.
+    Eviction {
+        /// When it left, in milliseconds since 1970.
+        at_ms: u64,
+        /// The engine's name.
+        engine: Arc<str>,
+        /// The engine's name of the model.
+        model: Arc<str>,
+        /// The reason, such as `conflict` or `ttl`.
+        reason: Cow<'static, str>,
+    },
+    /// An answer that ended, well or not.
+    Answer(AnsweredRequest),
+}
+
+/// The times and tokens of a request that came as far as the queue and has ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AnsweredRequest {
+    /// When it came, in milliseconds since 1970.
+    pub at_ms: u64,
+    /// The request's id.
+    pub request_id: Arc<str>,
+    /// The engine's name.
+    pub engine: Arc<str>,
+    /// The engine's name of the model.
+    pub model: Arc<str>,
+    /// The seconds until it had a permit, was refused, or its client left.
+    pub queue_s: f64,
+    /// The seconds from its arrival to the first token; null where none came.
+    pub first_token_s: Option<f64>,
+    /// The seconds from its arrival to its end.
+    pub took_s: f64,
+    /// The tokens of the prompt, as the engine counted them, else estimated.
+    pub prompt_tokens: u64,
+    /// The tokens of the prompt that the engine had in its cache; null where that is not known.
+    pub cached_tokens: Option<u64>,
+    /// The tokens of the answer, as the engine counted them, else its events with content.
+    pub output_tokens: u64,
+    /// The tokens after the first by the seconds since it; null where that cannot be told.
+    pub tokens_per_second: Option<f64>,
+    /// The HTTP status; 499 where the client left first.
+    pub status: u16,
+    /// `ok`, or the code of the error that ended it.
+    pub outcome: Cow<'static, str>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_are_told_apart_by_their_kind() {
+        let entry = TimelineEntry::Eviction {
+            at_ms: 1,
+            engine: "gpu".into(),
+            model: "m".into(),
+            reason: "ttl".into(),
+        };
+        let text = serde_json::to_string(&entry).unwrap();
+        assert_eq!(
+            text,
+            r#"{"kind":"eviction","at_ms":1,"engine":"gpu","model":"m","reason":"ttl"}"#
+        );
+        assert_eq!(serde_json::from_str::<TimelineEntry>(&text).unwrap(), entry);
+    }
+}

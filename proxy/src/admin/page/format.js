@@ -1,0 +1,54 @@
+// Numbers and times as a person reads them. Pure functions; their tests are in tests/page.
+
+/** 13.4 GB, 512 MB; empty for null. */
+export function bytes(value) {
+  if (value == null) return "";
+  if (value >= 1e9) return (value / 1e9).toFixed(1) + " GB";
+  return Math.round(value / 1e6) + " MB";
+}
+
+/** 950, 12.3 k, 8.12 M. */
+export function count(value) {
+  if (value >= 1e6) return (value / 1e6).toFixed(2) + " M";
+  if (value >= 1e4) return (value / 1e3).toFixed(1) + " k";
+  return String(value);
+}
+
+/** 0.4 s, 12 s, 3 m 5 s, 2 h 10 m; empty for null. */
+export function duration(seconds) {
+  if (seconds == null) return "";
+  if (seconds < 10) return seconds.toFixed(1) + " s";
+  const whole = Math.round(seconds);
+  if (whole < 60) return whole + " s";
+  if (whole < 3600) return Math.floor(whole / 60) + " m " + (whole % 60) + " s";
+  return Math.floor(whole / 3600) + " h " + Math.floor((whole % 3600) / 60) + " m";
+}
+
+/** What a request does at this moment: "reading the prompt, 62 %, 14 s left". */
+export function phase(request) {
+  const words = { reading: "reading the request", queue: "waiting", prefill: "reading the prompt", stream: "answering" };
+  const said = words[request.phase] ?? request.phase;
+  const prefill = request.prefill;
+  if (request.phase !== "prefill" || !prefill) return said;
+  // "about" where nobody reports it.
+  const about = prefill.source === "estimate" ? "about " : "";
+  const left = prefill.remaining_s == null ? "longer than predicted" : Math.ceil(prefill.remaining_s) + " s left";
+  return said + ", " + about + Math.floor(prefill.ratio * 100) + " %, " + left;
+}
+
+/** What a waiting request waits for, in words. */
+export function wait(reason) {
+  const words = {
+    slot: "for a free slot", load: "for its model to load", swap: "for another model to make room",
+  };
+  return words[reason] ?? "(" + reason + ")";
+}
+
+/** A round number at or above the largest value, for the top of a chart. */
+export function ceiling(values) {
+  const most = Math.max(0, ...values);
+  if (most === 0) return 1;
+  const power = 10 ** Math.floor(Math.log10(most));
+  const step = [1, 2, 5, 10].find(factor => factor * power >= most);
+  return step * power;
+}

@@ -1,0 +1,98 @@
+// The last 15 minutes: lanes of answers, loads and evictions per engine, and two charts of answers.
+
+import { by, draw, fill, make } from "./dom.js";
+import { ceiling, count, duration } from "./format.js";
+
+const MINUTES = 15;
+const LANE = 30;
+/** Room for a label above the topmost line of a chart. */
+const TOP = 16;
+
+/** Entries that are not too old, oldest first. */
+let entries = [];
+
+const begin = entry => entry.at_ms;
+const end = entry => entry.at_ms + 1000 * (entry.took_s ?? 0);
+
+/** Adds what came and forgets what is too old. */
+export function addEntries(more, now = Date.now()) {
+  entries = [...entries, ...more].filter(entry => end(entry) > now - MINUTES * 60000).slice(-2000);
+}
+
+/** A drawing is as wide as its place, so that its texts have the size of the page's. */
+const width = place => Math.max(240, place.clientWidth);
+const x = (at, now, wide) => wide * Math.min(1, Math.max(0, 1 - (now - at) / (MINUTES * 60000)));
+
+function words(entry) {
+  const place = entry.engine + "/" + entry.model;
+  if (entry.kind === "load") return "load of " + place + ", " + duration(entry.took_s) + ", " + entry.outcome;
+  if (entry.kind === "eviction") return place + " left memory: " + entry.reason;
+  const speed = entry.tokens_per_second ? ", " + entry.tokens_per_second.toFixed(1) + " tok/s" : "";
+  return place + ": " + duration(entry.took_s) + ", first token " + (duration(entry.first_token_s) || "never") + ", " +
+    count(entry.prompt_tokens) + " + " + count(entry.output_tokens) + " tokens" + speed +
+    (entry.outcome === "ok" ? "" : ", " + entry.outcome);
+}
+
+function mark(entry, lane, now, wide) {
+  const top = 18 + lane * LANE;
+  const title = draw("title", {}, words(entry));
+  if (entry.kind === "eviction") {
+    const at = x(entry.at_ms, now, wide);
+    return draw("line", { class: "eviction", x1: at, x2: at, y1: top - 2, y2: top + 14 }, title);
+  }
+  const from = x(begin(entry), now, wide);
+  const style = entry.kind === "load" ? "load" : entry.outcome === "ok" ? "answer" : "failed";
+  const height = entry.kind === "load" ? 14 : 8;
+  return draw("rect", { class: style, x: from, y: top + (14 - height) / 2, height,
+    width: Math.max(2, x(end(entry), now, wide) - from), rx: 1, opacity: 0.85 }, title);
+}
+
+function lanes(now) {
+  const wide = width(by("timeline"));
+  const engines = [...new Set(entries.map(entry => entry.engine))].sort();
+  const height = 16 + Math.max(1, engines.length) * LANE + 16;
+  const counted = kind => entries.filter(entry => entry.kind === kind).length;
+  const picture = draw("svg", { viewBox: `0 0 ${wide} ${height}`, role: "img", "aria-label":
+    `${counted("answer")} answers, ${counted("load")} loads and ${counted("eviction")} evictions in 15 minutes` });
+  for (let minute = 0; minute <= MINUTES; minute += 5) {
+    const at = x(now - minute * 60000, now, wide);
+    picture.append(draw("line", { class: "axis", x1: at, x2: at, y1: 12, y2: height - 14 }),
+      draw("text", { x: at, y: height - 3, "text-anchor": minute === 0 ? "end" : minute === MINUTES ? "start" : "middle" },
+        minute === 0 ? "now" : "-" + minute + " min"));
+  }
+  for (const [lane, name] of engines.entries()) {
+    picture.append(draw("text", { x: 2, y: 14 + lane * LANE }, name));
+    for (const entry of entries) if (entry.engine === name) picture.append(mark(entry, lane, now, wide));
+  }
+  return picture;
+}
+
+function dots(place, value, unit, now) {
+  const wide = width(place);
+  const points = entries.filter(entry => entry.kind === "answer" && entry[value] != null);
+  const height = 96;
+  const most = ceiling(points.map(entry => entry[value]));
+  const y = amount => TOP + (height - TOP - 4) * (1 - amount / most);
+  const picture = draw("svg", { viewBox: `0 0 ${wide} ${height}`, role: "img", "aria-label":
+    points.length ? `${points.length} answers, the last ${points.at(-1)[value].toFixed(1)} ${unit}` : "no answers" });
+  for (const amount of [0, most / 2, most]) {
+    picture.append(draw("line", { class: "axis", x1: 0, x2: wide, y1: y(amount), y2: y(amount) }),
+      draw("text", { x: 0, y: y(amount) - 2 }, String(+amount.toPrecision(3)) + " " + unit));
+  }
+  for (const entry of points) {
+    picture.append(draw("circle", { class: "dot", cx: x(end(entry), now, wide) - 3, cy: y(entry[value]), r: 2.5 },
+      draw("title", {}, words(entry))));
+  }
+  return picture;
+}
+
+/** Draws what is known now. */
+export function showTimeline(now = Date.now()) {
+  addEntries([], now);
+  const legend = make("div", { class: "legend" }, make("span", { class: "answers" }, "answer"),
+    make("span", { class: "loads" }, "load"), make("span", { class: "evictions" }, "eviction, or an answer that failed"));
+  fill(by("timeline"), ...(entries.length ? [lanes(now), legend]
+    : [make("p", { class: "muted" }, "Nothing happened yet.")]));
+  fill(by("first-token"), dots(by("first-token"), "first_token_s", "s", now));
+  fill(by("rate"), dots(by("rate"), "tokens_per_second", "tok/s", now));
+}
