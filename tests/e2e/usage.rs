@@ -148,7 +148,10 @@ async fn the_account_is_what_the_clients_were_told() {
 
 #[tokio::test]
 async fn energy_is_divided_among_those_who_ran_and_its_source_is_said() {
-    let sim = start(Options::lmstudio(&["one=4GB"])).await;
+    let mut options = Options::lmstudio(&["one=4GB"]);
+    // An answer of less than a millisecond takes no energy.
+    options.rate = 50;
+    let sim = start(options).await;
     let crucible = Crucible::start(&engine("gpu", "lmstudio", &sim.url()));
     for program in ["opencode", "curl"] {
         let answer = ask(&crucible, "any", program, "one", "repeat 4").await;
