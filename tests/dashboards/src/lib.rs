@@ -1,6 +1,6 @@
 //! The Grafana dashboards of Crucible, generated from one description, and their checks.
 //!
-//! The description is three files, [`overview`], [`engines`] and [`streams`]: rows of panels with a title, a
+//! The description is three files, `overview`, `engines` and `streams`: rows of panels with a title, a
 //! sentence and queries. The table of metrics (`crucible::metrics::FAMILIES`) is the source of names, labels,
 //! units and meanings; a name that is not in it ends the generation.
 //!
