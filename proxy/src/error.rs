@@ -339,6 +339,14 @@ impl Error {
         self
     }
 
+    /// Sets the seconds after which to come back as they are, where a sooner return is always in vain: the
+    /// SDKs of OpenAI and Anthropic wait a minute at most and then report the error.
+    #[must_use]
+    pub const fn retry_not_before(mut self, seconds: u64) -> Self {
+        self.retry_after = Some(seconds);
+        self
+    }
+
     /// Notes more closely how the engine failed.
     #[must_use]
     pub const fn upstream(mut self, failure: UpstreamError) -> Self {

@@ -83,7 +83,7 @@ async fn a_client_that_leaves_mid_stream_stops_the_engine() {
         assert_eq!(
             rose(
                 "crucible_requests_total",
-                &[("endpoint", "chat"), ("code", "200")]
+                &[("endpoint", "chat"), ("code", "499")]
             ),
             1.0
         );

@@ -328,8 +328,37 @@ async fn a_key_over_its_tokens_of_the_day_waits_for_the_next_one_also_after_a_re
             .header(RETRY_AFTER.as_str())
             .parse()
             .expect("seconds");
-        // A day is at most 25 hours long.
+        // A day is at most 25 hours long; the seconds go down from look to look.
         assert!(wait > 0 && wait <= 25 * 3600, "{wait}");
+        assert_eq!(refused.json["error"]["retry_after"], wait);
+        let zone = jiff::tz::TimeZone::system();
+        let now = jiff::Timestamp::now().to_zoned_datetime(zone);
+        let midnight = now.tomorrow().and_then(|next| next.start_of_day());
+        let left = midnight
+            .expect("a day")
+            .timestamp()
+            .duration_since(now.timestamp());
+        let left = u64::try_from(left.as_secs()).expect("a time ahead");
+        assert!(
+            wait.abs_diff(left) < 60,
+            "{wait} s, and {left} s are left of the day"
+        );
+        assert!(
+            crucible
+                .log()
+                .contains("status=429 outcome=\"rate_limited\""),
+            "{}",
+            crucible.log()
+        );
+        let log = crucible.log();
+        let line = log
+            .lines()
+            .find(|line| line.contains("status=429"))
+            .expect("its line");
+        assert!(
+            line.contains("key=\"laptop\"") && !line.contains("queue_s"),
+            "{line}"
+        );
         let other = ask(&crucible, "build", "curl", "one", "repeat 1").await;
         assert_eq!(other.status, 200, "{}", other.text);
         let list = client()

@@ -165,15 +165,18 @@ impl UsageSum {
         } else if request.status == CLIENT_LEFT_STATUS {
             self.left += 1;
         }
-        self.prompt += request.prompt_tokens;
-        self.output += request.output_tokens;
+        add_to(&mut self.prompt, request.prompt_tokens);
+        add_to(&mut self.output, request.output_tokens);
         if let Some(cached) = request.cached_tokens {
-            self.cached += cached;
-            self.prompt_with_cached += request.prompt_tokens;
+            add_to(&mut self.cached, cached);
+            add_to(&mut self.prompt_with_cached, request.prompt_tokens);
             self.cached_estimated |= request.cached_estimated;
         }
         if let (Some(held), Some(facts)) = (request.held_ms, &request.facts) {
-            *self.pools_ms.entry(facts.pool.to_string()).or_default() += held;
+            add_to(
+                self.pools_ms.entry(facts.pool.to_string()).or_default(),
+                held,
+            );
         }
         for (counter, joules) in joules {
             *self.joules.entry(counter.clone()).or_default() += joules;
@@ -182,7 +185,7 @@ impl UsageSum {
 
     const fn add_load(&mut self, load: &LoadEvent) {
         self.loads += 1;
-        self.loading_ms += load.took_ms;
+        add_to(&mut self.loading_ms, load.took_ms);
     }
 
     /// Returns the cached part of the prompts of which it is known.
@@ -211,6 +214,11 @@ impl UsageSum {
             energy_joules: self.joules.clone(),
         }
     }
+}
+
+/// Adds to a sum; the numbers of a log that somebody wrote into may be of any size.
+const fn add_to(sum: &mut u64, more: u64) {
+    *sum = sum.saturating_add(more);
 }
 
 fn model_name(engine: &str, model: &str) -> String {
@@ -321,6 +329,25 @@ mod tests {
         let doc = account(UsageGrouping::Client);
         assert_eq!(doc.all.cached_share, Some(0.8));
         assert_eq!(doc.rows[0].cached_share, None);
+    }
+
+    #[test]
+    fn numbers_of_any_size_are_added_up() {
+        let most = u64::MAX;
+        let numbers = format!(
+            "\"at_ms\":1,\"prompt_tokens\":{most},\"cached_tokens\":{most},\"output_tokens\":{most},\
+             \"held_ms\":{most},\"status\":200,\"outcome\":\"ok\""
+        );
+        let load = format!(
+            "{{\"event\":\"load\",\"at_ms\":{most},\"engine\":\"gpu\",\"model\":\"m\",\
+             \"took_ms\":{most},\"outcome\":\"ok\",\"trigger\":\"request\"}}"
+        );
+        let load: LoggedEvent = serde_json::from_str(&load).unwrap();
+        let events = [line(&numbers), line(&numbers), load.clone(), load];
+        let whole = UsagePeriod::since(None, Timestamp::UNIX_EPOCH, &TimeZone::UTC).unwrap();
+        let account = UsageAccount::of(&events, UsageGrouping::Day, whole, &TimeZone::UTC);
+        assert_eq!((account.all.output, account.all.loading_ms), (most, most));
+        assert!(!super::super::show::text(&account, &TimeZone::UTC).is_empty());
     }
 
     #[test]

@@ -36,7 +36,7 @@ keys! {
     /// May bind beyond loopback without a key.
     ALLOW_UNAUTHENTICATED "allow_unauthenticated": bool = BOOLEAN, "false";
 
-    /// Second listener for `/metrics` and the page. Needs a restart.
+    /// Second listener for `/metrics` and the live page, with the state and the settings that it shows. Needs a restart.
     METRICS_LISTEN "metrics_listen": Option<SocketAddr> = ADDRESS;
 
     /// Whether the built-in routing rules follow the configured ones.

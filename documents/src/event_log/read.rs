@@ -69,7 +69,9 @@ impl EventLog {
                 continue;
             }
             match serde_json::from_slice(line) {
-                Ok(LoggedEvent::Dropped { count }) => self.dropped += count,
+                Ok(LoggedEvent::Dropped { count }) => {
+                    self.dropped = self.dropped.saturating_add(count);
+                }
                 Ok(line) => self.events.push(line),
                 Err(_) => self.corrupt += 1,
             }
@@ -110,6 +112,8 @@ mod tests {
         assert_eq!((read.events.len(), read.corrupt), (2, 3));
         read.take(b"{\"event\":\"dropped\",\"count\":5}\n\xff\n");
         assert_eq!((read.dropped, read.corrupt), (5, 4));
+        read.take(b"{\"event\":\"dropped\",\"count\":18446744073709551615}\n");
+        assert_eq!(read.dropped, u64::MAX);
     }
 
     #[test]

@@ -22,6 +22,7 @@ use crate::{
         paths::{Access, Opened},
     },
     reply,
+    request::ActiveRequest,
     server::{ClientPeer, OverLimit},
 };
 
@@ -140,7 +141,7 @@ fn day_is_spent(key: &ClientKey, spent: &SpentDay) -> Error {
         "key '{}' has used {} tokens today and may use {} in a day (`tokens_per_day`); this ends at {}",
         key.name, spent.used, spent.limit, spent.ends
     );
-    Error::new(ErrorKind::RateLimited, message).retry_after(spent.wait.as_secs() + 1)
+    Error::new(ErrorKind::RateLimited, message).retry_not_before(spent.wait.as_secs() + 1)
 }
 
 /// Judges Host, Origin and key, then closed management paths, then the key's rate and its tokens of the day. Gives the
@@ -166,6 +167,13 @@ fn judge(parts: &GuardParts, request: &Request) -> Result<(AdmittedClient, Optio
         .retry_after(1));
     }
     let verdict = guard::judge(&config, &parts.own_name, facts)?;
+    if let Some(active) = request.extensions().get::<Arc<ActiveRequest>>() {
+        // What is refused from here on names its client too.
+        active.note(|record| {
+            record.key = verdict.key.as_ref().map(|key| Arc::clone(&key.name));
+            record.client = verdict.client.clone();
+        });
+    }
     if !watches(path) {
         guard::hops::of(request.headers())?;
     }

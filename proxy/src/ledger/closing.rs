@@ -1,6 +1,8 @@
 //! Closing a request: the one place where its metrics, its event and its log line are written,
 //! once.
 
+use std::time::Duration;
+
 use crucible_router::{measurements::AnswerSample, plan::Reason, view::View};
 use http::StatusCode;
 use jiff::Timestamp;
@@ -149,6 +151,9 @@ impl EndedRequest {
         let counted = record.usage.map(|usage| usage.completion);
         let tokens = counted.unwrap_or_else(|| u64::from(active.tokens()));
         let (cached, cached_estimate) = cached(record);
+        // A request that was refused before the queue had no phases and no tokens.
+        let queued = record.queued_at.is_some();
+        let seconds = |phase: Duration| queued.then_some(phase.as_secs_f64());
         macro_rules! line {
             ($level:ident) => {
                 tracing::$level!(
@@ -165,17 +170,17 @@ impl EndedRequest {
                     reason = record.reason.map(Reason::as_str),
                     error = record.error.map(ErrorKind::code),
                     aborted = cause_of_abort(record).map(AbortCause::as_str),
-                    queue_s = phases.queue.as_secs_f64(),
-                    load_s = phases.load.as_secs_f64(),
-                    prefill_s = phases.prefill.as_secs_f64(),
-                    generate_s = phases.generate.as_secs_f64(),
+                    queue_s = seconds(phases.queue),
+                    load_s = seconds(phases.load),
+                    prefill_s = seconds(phases.prefill),
+                    generate_s = seconds(phases.generate),
                     first_token_s = first.map(|s| s.as_secs_f64()),
                     predicted_s = record.predicted.map(|s| s.as_secs_f64()),
                     total_s = (self.at - active.started).as_secs_f64(),
                     prompt = record.usage.map(|usage| usage.prompt),
                     cached,
                     cached_estimate,
-                    tokens,
+                    tokens = queued.then_some(tokens),
                     "request"
                 )
             };
