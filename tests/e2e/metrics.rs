@@ -188,9 +188,9 @@ async fn the_limit_of_loaded_models_and_new_connections_are_shown() {
             format!(r#"crucible_request_phase_seconds_total{{engine="lmstudio",phase="{phase}"}}"#);
         read.get(&name).copied().expect(phase)
     };
-    // The model was loaded for it.
+    // The model was loaded for it, and of the wait only what was before and after the load counts as one.
     assert!(spent("load") > 0.0 && spent("own") > 0.0 && spent("generate") > 0.0);
-    assert_eq!(spent("queue"), 0.0);
+    assert!(spent("queue") < spent("load"), "{read:?}");
 }
 
 #[tokio::test]

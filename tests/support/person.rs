@@ -79,11 +79,19 @@ impl Person {
     /// If the disk is full.
     #[cfg(unix)]
     pub fn install(&self, name: &str, script: &str) -> PathBuf {
-        use std::os::unix::fs::PermissionsExt as _;
-
         let path = self.folder.path().join("bin").join(name);
-        std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).expect("written");
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("set");
+        // By a process of its own: a child that another test starts meanwhile would inherit the open file, and a
+        // file that somebody may write cannot be run (ETXTBSY).
+        let written = Command::new("sh")
+            .args([
+                "-c",
+                r#"printf '#!/bin/sh\n%s\n' "$2" >"$1" && chmod 755 "$1""#,
+                "sh",
+            ])
+            .arg(&path)
+            .arg(script)
+            .status();
+        assert!(written.is_ok_and(|status| status.success()), "{path:?}");
         path
     }
 
