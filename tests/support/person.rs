@@ -91,7 +91,11 @@ impl Person {
             .arg(&path)
             .arg(script)
             .status();
-        assert!(written.is_ok_and(|status| status.success()), "{path:?}");
+        assert!(
+            written.is_ok_and(|status| status.success()),
+            "{}",
+            path.display()
+        );
         path
     }
 

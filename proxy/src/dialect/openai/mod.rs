@@ -46,15 +46,19 @@ fn read_as(task: RequestTask, request: ClientRequest<'_>) -> Result<ChatRequest,
     not_empty(&request.body, needed(task))?;
     let mut body = request.body;
     let depth = request.config.limits.json_depth;
-    let mut peek = PeekedBody::of(&body, depth)?;
     let mut notes = Vec::new();
-    if peek.has_surrogates()
-        && let (mended, true) = surrogates::mended(body.clone())
-    {
-        body = mended;
-        peek = PeekedBody::of(&body, depth)?;
-        notes.push(Cow::Borrowed(surrogates::NOTE));
-    }
+    let mut peek = match PeekedBody::of(&body, depth) {
+        Ok(peek) if !peek.has_surrogates() => peek,
+        // Half a character in the model's name is one that no text holds, so that the look itself fails.
+        first => match surrogates::mended(body.clone()) {
+            (mended, true) => {
+                body = mended;
+                notes.push(Cow::Borrowed(surrogates::NOTE));
+                PeekedBody::of(&body, depth)?
+            }
+            (_, false) => first?,
+        },
+    };
     if task == RequestTask::Chat
         && let Some(sent) = prefix::neutralised(&body, &peek, request.config.prefix)
     {
