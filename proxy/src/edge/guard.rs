@@ -168,10 +168,11 @@ fn judge(parts: &GuardParts, request: &Request) -> Result<(AdmittedClient, Optio
     }
     let verdict = guard::judge(&config, &parts.own_name, facts)?;
     if let Some(active) = request.extensions().get::<Arc<ActiveRequest>>() {
-        // What is refused from here on names its client too.
+        // Here for the whole way of the request, so that a refusal below names its client too.
         active.note(|record| {
             record.key = verdict.key.as_ref().map(|key| Arc::clone(&key.name));
             record.client = verdict.client.clone();
+            record.program.clone_from(&verdict.program);
         });
     }
     if !watches(path) {

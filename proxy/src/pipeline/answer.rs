@@ -70,7 +70,7 @@ async fn answer(
         let planned = planned.instrument(debug_span!("plan")).await;
         planned.map_err(&respelled)?
     };
-    active.note(|record| record.note_origin(&demand.hops, admitted.program.as_ref()));
+    active.note(|record| record.hops = Arc::clone(&demand.hops));
     let commit = config.timeouts.commit;
     let commit_at = stream.then(|| Instant::now() + commit);
     demand.commits = commit_at.map(Instant::into_std);

@@ -225,8 +225,6 @@ fn tried(planned: &PlannedRequest, candidate: &Candidate) {
         record.first_token_at = None;
         record.predicted = candidate.predicted.map(|p| p.first_token());
         record.queued_at.get_or_insert_with(Instant::now);
-        record.key = planned.key.as_ref().map(|key| Arc::clone(&key.name));
-        record.client = planned.demand.client.clone();
         record.max_tokens = planned.demand.max_tokens;
         record.class = planned.demand.class;
         record.prompt_tokens = planned.demand.prompt_tokens;

@@ -164,12 +164,6 @@ impl RequestPhase {
 // === impl RequestFacts ===
 
 impl RequestFacts {
-    /// Notes where the request came from: the instances before this one, and the program.
-    pub(crate) fn note_origin(&mut self, hops: &Arc<[Arc<str>]>, program: Option<&Arc<str>>) {
-        self.hops = Arc::clone(hops);
-        self.program = program.cloned();
-    }
-
     /// The tokens of the prompt and of the answer: as the engine counted them, else the estimate of the
     /// prompt and `events`, the number of events with content.
     pub(crate) fn tokens(&self, events: u64) -> (u64, u64) {
