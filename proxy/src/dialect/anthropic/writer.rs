@@ -6,11 +6,11 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::{
-    answer::{transcoder::MessagesTranscoder, whole},
+    answer::{transcoder::MessageTranslator, whole},
     answered_request::AnsweredRequest,
 };
 use crate::{
-    dialect::chat::{AnswerWriter, ClientTranscoder},
+    dialect::chat::{AnswerWriter, ClientTranscoder, event_translator::TranslatingTranscoder},
     error::Error,
 };
 
@@ -38,7 +38,8 @@ impl MessagesWriter {
 
 impl AnswerWriter for MessagesWriter {
     fn transcoder(&self) -> Box<dyn ClientTranscoder> {
-        Box::new(MessagesTranscoder::new(Arc::clone(&self.0), message_id()))
+        let message = MessageTranslator::new(Arc::clone(&self.0), message_id());
+        Box::new(TranslatingTranscoder::new(message))
     }
 
     fn whole(&self, completion: Bytes) -> Result<Bytes, Error> {

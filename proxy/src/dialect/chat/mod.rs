@@ -7,6 +7,7 @@ pub(crate) mod chat_answer;
 mod chat_request;
 pub(crate) mod event_data;
 pub(crate) mod event_keys;
+pub(crate) mod event_translator;
 pub(crate) mod field_error;
 pub(crate) mod json_end;
 pub(crate) mod json_text;

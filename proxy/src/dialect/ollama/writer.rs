@@ -5,13 +5,14 @@ use parking_lot::Mutex;
 use serde_json::Value;
 
 use super::{
-    answer::{
-        answer_end::AnswerClock, line::LineHead, transcoder::LinesTranscoder, vectors, whole,
-    },
+    answer::{answer_end::AnswerClock, line::LineHead, transcoder::LineTranslator, vectors, whole},
     request::ResidencyWish,
 };
 use crate::{
-    dialect::chat::{AnswerWriter, ClientTranscoder, NativeApi, ResidencyRequest},
+    dialect::chat::{
+        AnswerWriter, ClientTranscoder, NativeApi, ResidencyRequest,
+        event_translator::TranslatingTranscoder,
+    },
     error::{Error, ErrorKind, UpstreamError},
 };
 
@@ -108,7 +109,8 @@ impl AnswerWriter for OllamaWriter {
 
     fn transcoder(&self) -> Box<dyn ClientTranscoder> {
         let (head, clock) = (self.head.clone(), self.clock.asking());
-        Box::new(LinesTranscoder::new(head, clock, self.cap))
+        let lines = LineTranslator::new(head, clock, self.cap);
+        Box::new(TranslatingTranscoder::new(lines))
     }
 
     fn whole(&self, completion: Bytes) -> Result<Bytes, Error> {

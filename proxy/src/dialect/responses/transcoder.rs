@@ -10,10 +10,7 @@
 //! data: {"type":"response.output_text.delta","sequence_number":4,...,"delta":"Hi"}
 //! ```
 
-use std::{
-    collections::{HashMap, VecDeque},
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
 
@@ -29,9 +26,8 @@ use super::{
 };
 use crate::{
     dialect::chat::{
-        ClientTranscoder,
         chat_answer::{AnswerEnd, CallPieces, ChatAnswer, ChatChoice, ChatDelta},
-        event_data,
+        event_translator::EventTranslator,
     },
     error::Error,
     usage::Usage,
@@ -40,9 +36,9 @@ use crate::{
 /// The bytes that a call takes beside its texts, about.
 const CALL: usize = 128;
 
-/// Turns the chat events of one answer into the events of a response.
+/// Writes the events of one response.
 #[derive(Debug)]
-pub(super) struct ResponsesTranscoder {
+pub(super) struct ResponseTranslator {
     head: Arc<ResponseHead>,
     names: Arc<ToolNames>,
     events: EventWriter,
@@ -57,8 +53,7 @@ pub(super) struct ResponsesTranscoder {
     /// The bytes that are kept of the answer, and the most that there may be.
     kept: usize,
     cap: usize,
-    begun: bool,
-    ended: bool,
+    is_begun: bool,
 }
 
 /// The item that is written at the moment.
@@ -68,10 +63,10 @@ enum OpenText {
     Message(OpenMessage),
 }
 
-// === impl ResponsesTranscoder ===
+// === impl ResponseTranslator ===
 
-impl ResponsesTranscoder {
-    /// `cap` is the most bytes of an answer (`limits.event`).
+impl ResponseTranslator {
+    /// Makes the translator of one answer; `cap` is the most bytes that are kept of it (`limits.event`).
     pub(super) fn new(head: Arc<ResponseHead>, names: Arc<ToolNames>, cap: usize) -> Self {
         Self {
             head,
@@ -86,36 +81,13 @@ impl ResponsesTranscoder {
             usage: None,
             kept: 0,
             cap,
-            begun: false,
-            ended: false,
+            is_begun: false,
         }
-    }
-
-    fn event(&mut self, data: &str) -> Result<(), Error> {
-        if self.ended {
-            return Ok(());
-        }
-        if data == "[DONE]" {
-            self.complete();
-            return Ok(());
-        }
-        let answer = ChatAnswer::of(data)?;
-        if !self.begun {
-            self.begin(answer.model());
-        }
-        self.usage = answer.usage().or(self.usage);
-        if let Some(choice) = answer.choice() {
-            if let Some(message) = &choice.delta {
-                self.message(message, choice)?;
-            }
-            self.end = choice.end().or(self.end);
-        }
-        Ok(())
     }
 
     /// Announces the response.
     fn begin(&mut self, model: Option<String>) {
-        self.begun = true;
+        self.is_begun = true;
         self.model = self.head.model.clone().or(model);
         for kind in ["response.created", "response.in_progress"] {
             self.lifecycle(kind, ResponseStatus::InProgress, None);
@@ -235,10 +207,49 @@ impl ResponsesTranscoder {
         }
     }
 
-    /// Ends all items, and the response.
-    fn complete(&mut self) {
-        self.ended = true;
-        if !self.begun {
+    /// Writes an event with the response object.
+    fn lifecycle(&mut self, kind: &str, status: ResponseStatus, error: Option<&str>) {
+        let output = self.output.joined();
+        let state = ResponseState {
+            status,
+            model: self.model.as_deref().unwrap_or_default(),
+            output: &output,
+            error,
+            usage: self.usage,
+        };
+        let head = &self.head;
+        self.events
+            .begin(kind)
+            .with("response", |out| head.write(&state, out))
+            .end();
+    }
+
+    fn keep(&mut self, bytes: usize) -> Result<(), Error> {
+        self.kept += bytes;
+        if self.kept > self.cap {
+            return Err(Error::answer_too_large());
+        }
+        Ok(())
+    }
+}
+
+impl EventTranslator for ResponseTranslator {
+    fn answer(&mut self, answer: &ChatAnswer<'_>) -> Result<(), Error> {
+        if !self.is_begun {
+            self.begin(answer.model());
+        }
+        self.usage = answer.usage().or(self.usage);
+        if let Some(choice) = answer.choice() {
+            if let Some(message) = &choice.delta {
+                self.message(message, choice)?;
+            }
+            self.end = choice.end().or(self.end);
+        }
+        Ok(())
+    }
+
+    fn end(&mut self) {
+        if !self.is_begun {
             self.begin(None);
         }
         let end = self.end.unwrap_or(AnswerEnd::Done);
@@ -274,62 +285,20 @@ impl ResponsesTranscoder {
         self.lifecycle(kind, status, None);
     }
 
-    /// Writes an event with the response object.
-    fn lifecycle(&mut self, kind: &str, status: ResponseStatus, error: Option<&str>) {
-        let output = self.output.joined();
-        let state = ResponseState {
-            status,
-            model: self.model.as_deref().unwrap_or_default(),
-            output: &output,
-            error,
-            usage: self.usage,
-        };
-        let head = &self.head;
-        self.events
-            .begin(kind)
-            .with("response", |out| head.write(&state, out))
-            .end();
+    fn take(&mut self) -> Option<Bytes> {
+        self.events.take()
     }
 
-    fn keep(&mut self, bytes: usize) -> Result<(), Error> {
-        self.kept += bytes;
-        if self.kept > self.cap {
-            return Err(Error::answer_too_large());
-        }
-        Ok(())
-    }
-}
-
-impl ClientTranscoder for ResponsesTranscoder {
-    fn push(&mut self, events: Bytes, out: &mut VecDeque<Bytes>) -> Result<(), Error> {
-        let result = event_data::each(&events, |data| self.event(data));
-        // What came before an error is sent before it.
-        out.extend(self.events.take());
-        result
-    }
-
-    fn finish(&mut self, out: &mut VecDeque<Bytes>) -> Result<(), Error> {
-        if !self.ended {
-            self.complete();
-        }
-        out.extend(self.events.take());
-        Ok(())
-    }
-
-    fn fail(&mut self, error: &Error) -> Option<Bytes> {
-        if !self.begun {
+    fn failed(&mut self, error: &Error) -> Option<Bytes> {
+        if !self.is_begun {
             self.begin(None);
         }
-        if !self.ended {
-            self.ended = true;
-            self.lifecycle(
-                "response.failed",
-                ResponseStatus::Failed,
-                Some(&error_json(error)),
-            );
-        }
-        // Nothing follows the end of a response.
-        Some(self.events.take().unwrap_or_default())
+        self.lifecycle(
+            "response.failed",
+            ResponseStatus::Failed,
+            Some(&error_json(error)),
+        );
+        self.events.take()
     }
 }
 

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{head::ResponseHead, tool_names::ToolNames, transcoder::ResponsesTranscoder, whole};
+use super::{head::ResponseHead, tool_names::ToolNames, transcoder::ResponseTranslator, whole};
 use crate::{
-    dialect::chat::{AnswerWriter, ClientTranscoder},
+    dialect::chat::{AnswerWriter, ClientTranscoder, event_translator::TranslatingTranscoder},
     error::Error,
 };
 
@@ -70,11 +70,9 @@ impl ResponsesWriter {
 
 impl AnswerWriter for ResponsesWriter {
     fn transcoder(&self) -> Box<dyn ClientTranscoder> {
-        Box::new(ResponsesTranscoder::new(
-            Arc::clone(&self.head),
-            Arc::clone(&self.names),
-            self.cap,
-        ))
+        let (head, names) = (Arc::clone(&self.head), Arc::clone(&self.names));
+        let response = ResponseTranslator::new(head, names, self.cap);
+        Box::new(TranslatingTranscoder::new(response))
     }
 
     fn whole(&self, completion: Bytes) -> Result<Bytes, Error> {

@@ -4,11 +4,11 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{transcoder::MessagesTranscoder, whole};
+use super::{transcoder::MessageTranslator, whole};
 use crate::{
     dialect::{
         anthropic::answered_request::AnsweredRequest,
-        chat::{ClientTranscoder, chained},
+        chat::{ClientTranscoder, chained, event_translator::TranslatingTranscoder},
         engine::openai::passthrough::ChatPassthrough,
     },
     error::{Error, ErrorKind},
@@ -23,8 +23,9 @@ fn request(cap: usize) -> AnsweredRequest {
     }
 }
 
-fn transcoder(cap: usize) -> MessagesTranscoder {
-    MessagesTranscoder::new(Arc::new(request(cap)), "msg_1".to_owned())
+fn transcoder(cap: usize) -> TranslatingTranscoder<MessageTranslator> {
+    let message = MessageTranslator::new(Arc::new(request(cap)), "msg_1".to_owned());
+    TranslatingTranscoder::new(message)
 }
 
 /// The client's events for a stream of chat events.

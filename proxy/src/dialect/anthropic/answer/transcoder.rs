@@ -9,7 +9,7 @@
 //!
 //! An error ends the stream without closing a block: clients give up the message.
 
-use std::{collections::VecDeque, mem, sync::Arc};
+use std::{mem, sync::Arc};
 
 use bytes::Bytes;
 
@@ -22,22 +22,20 @@ use crate::{
     dialect::{
         anthropic::answered_request::AnsweredRequest,
         chat::{
-            ClientTranscoder,
             chat_answer::{ChatAnswer, ChatChoice, ChatDelta},
-            event_data,
+            event_translator::EventTranslator,
         },
     },
     error::Error,
 };
 
-/// Turns chat events into the events of one message.
+/// Writes the events of one message.
 #[derive(Debug)]
-pub(in crate::dialect::anthropic) struct MessagesTranscoder {
+pub(in crate::dialect::anthropic) struct MessageTranslator {
     request: Arc<AnsweredRequest>,
     id: String,
     message: StreamedMessage,
-    started: bool,
-    done: bool,
+    is_started: bool,
 }
 
 /// The blocks of the message, and its end.
@@ -53,10 +51,10 @@ struct StreamedMessage {
     cap: usize,
 }
 
-// === impl MessagesTranscoder ===
+// === impl MessageTranslator ===
 
-impl MessagesTranscoder {
-    /// Makes the transcoder of one answer; `id` is the message's.
+impl MessageTranslator {
+    /// Makes the translator of one answer; `id` is the message's.
     pub(in crate::dialect::anthropic) fn new(request: Arc<AnsweredRequest>, id: String) -> Self {
         let cap = request.cap;
         Self {
@@ -70,37 +68,12 @@ impl MessagesTranscoder {
                 held: 0,
                 cap,
             },
-            started: false,
-            done: false,
-        }
-    }
-
-    /// Takes the data of one event.
-    fn data(&mut self, data: &str) -> Result<(), Error> {
-        if self.done {
-            return Ok(());
-        }
-        if data == "[DONE]" {
-            self.end();
-            return Ok(());
-        }
-        let answer = ChatAnswer::of(data)?;
-        let (choice, usage) = (answer.choice(), answer.usage());
-        if choice.is_none() && usage.is_none() {
-            return Ok(());
-        }
-        self.start();
-        if let Some(usage) = usage {
-            self.message.end.counted(usage);
-        }
-        match choice {
-            Some(choice) => self.message.choice(choice, &self.request.stop_sequences),
-            None => Ok(()),
+            is_started: false,
         }
     }
 
     fn start(&mut self) {
-        if mem::replace(&mut self.started, true) {
+        if mem::replace(&mut self.is_started, true) {
             return;
         }
         let AnsweredRequest {
@@ -116,41 +89,37 @@ impl MessagesTranscoder {
             ),
         );
     }
+}
+
+impl EventTranslator for MessageTranslator {
+    fn answer(&mut self, answer: &ChatAnswer<'_>) -> Result<(), Error> {
+        let (choice, usage) = (answer.choice(), answer.usage());
+        if choice.is_none() && usage.is_none() {
+            return Ok(());
+        }
+        self.start();
+        if let Some(usage) = usage {
+            self.message.end.counted(usage);
+        }
+        match choice {
+            Some(choice) => self.message.choice(choice, &self.request.stop_sequences),
+            None => Ok(()),
+        }
+    }
 
     fn end(&mut self) {
         self.start();
-        if mem::replace(&mut self.done, true) {
-            return;
-        }
         self.message.finish(self.request.estimate);
     }
 
-    fn take(&mut self, out: &mut VecDeque<Bytes>) {
+    fn take(&mut self) -> Option<Bytes> {
         let written = &mut self.message.blocks.out;
-        if !written.is_empty() {
-            out.push_back(Bytes::copy_from_slice(written));
-            written.clear();
+        if written.is_empty() {
+            return None;
         }
-    }
-}
-
-impl ClientTranscoder for MessagesTranscoder {
-    fn push(&mut self, events: Bytes, out: &mut VecDeque<Bytes>) -> Result<(), Error> {
-        let result = event_data::each(&events, |data| self.data(data));
-        // What came before an error is sent before it.
-        self.take(out);
-        result
-    }
-
-    fn finish(&mut self, out: &mut VecDeque<Bytes>) -> Result<(), Error> {
-        self.end();
-        self.take(out);
-        Ok(())
-    }
-
-    fn fail(&mut self, _error: &Error) -> Option<Bytes> {
-        // Nothing follows the end of a message.
-        self.done.then(Bytes::new)
+        let events = Bytes::copy_from_slice(written);
+        written.clear();
+        Some(events)
     }
 }
 

@@ -3,7 +3,7 @@
 //! Text and thinking go on as they come, with the engine's own escapes; only what would end a line is
 //! rewritten. Calls are collected and stand in a line of their own before the last one. The last line is `done`, or an error that takes its place.
 
-use std::{borrow::Cow, collections::VecDeque, mem};
+use std::borrow::Cow;
 
 use bytes::Bytes;
 
@@ -14,22 +14,20 @@ use super::{
 };
 use crate::{
     dialect::chat::{
-        ClientTranscoder,
         chat_answer::{AnswerTexts, ChatAnswer, ChatChoice, ChatDelta},
-        event_data,
+        event_translator::EventTranslator,
     },
     error::Error,
 };
 
-/// Turns the chat events of one answer into lines.
+/// Writes the lines of one answer.
 #[derive(Debug)]
-pub(in crate::dialect::ollama) struct LinesTranscoder {
+pub(in crate::dialect::ollama) struct LineTranslator {
     head: LineHead,
     clock: AnswerClock,
     calls: CollectedCalls,
     end: OllamaAnswerEnd,
     out: String,
-    done: bool,
 }
 
 /// What a choice says. A refusal in words is said as every other text.
@@ -40,10 +38,10 @@ pub(super) struct AnswerPieces<'a> {
     logprobs: &'a str,
 }
 
-// === impl LinesTranscoder ===
+// === impl LineTranslator ===
 
-impl LinesTranscoder {
-    /// Makes the transcoder of one answer; `cap` is the most bytes of all calls.
+impl LineTranslator {
+    /// Makes the translator of one answer; `cap` is the most bytes of all calls.
     pub(in crate::dialect::ollama) fn new(head: LineHead, clock: AnswerClock, cap: usize) -> Self {
         Self {
             head,
@@ -51,21 +49,13 @@ impl LinesTranscoder {
             calls: CollectedCalls::new(cap),
             end: OllamaAnswerEnd::default(),
             out: String::new(),
-            done: false,
         }
     }
+}
 
-    /// Takes the data of one event.
-    fn data(&mut self, data: &str) -> Result<(), Error> {
-        if self.done {
-            return Ok(());
-        }
-        if data == "[DONE]" {
-            self.end();
-            return Ok(());
-        }
-        let answer = ChatAnswer::of(data)?;
-        self.end.take(&answer);
+impl EventTranslator for LineTranslator {
+    fn answer(&mut self, answer: &ChatAnswer<'_>) -> Result<(), Error> {
+        self.end.take(answer);
         let Some(choice) = answer.choice() else {
             return Ok(());
         };
@@ -83,9 +73,6 @@ impl LinesTranscoder {
     }
 
     fn end(&mut self) {
-        if mem::replace(&mut self.done, true) {
-            return;
-        }
         let calls = self.calls.written(self.end.is_cut());
         let piece = LinePiece {
             calls: &calls,
@@ -100,30 +87,13 @@ impl LinesTranscoder {
         self.out.push('\n');
     }
 
-    fn take(&mut self, out: &mut VecDeque<Bytes>) {
-        if !self.out.is_empty() {
-            out.push_back(Bytes::copy_from_slice(self.out.as_bytes()));
-            self.out.clear();
+    fn take(&mut self) -> Option<Bytes> {
+        if self.out.is_empty() {
+            return None;
         }
-    }
-}
-
-impl ClientTranscoder for LinesTranscoder {
-    fn push(&mut self, events: Bytes, out: &mut VecDeque<Bytes>) -> Result<(), Error> {
-        let pushed = event_data::each(&events, |data| self.data(data));
-        self.take(out);
-        pushed
-    }
-
-    fn finish(&mut self, out: &mut VecDeque<Bytes>) -> Result<(), Error> {
-        self.end();
-        self.take(out);
-        Ok(())
-    }
-
-    fn fail(&mut self, _error: &Error) -> Option<Bytes> {
-        // Nothing follows the last line.
-        self.done.then(Bytes::new)
+        let written = Bytes::copy_from_slice(self.out.as_bytes());
+        self.out.clear();
+        Some(written)
     }
 }
 
