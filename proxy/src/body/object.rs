@@ -8,6 +8,7 @@ use super::scan::{self, JsonMember};
 const DEPTH: usize = 512;
 
 /// The members of an object: the name of each, and the ranges of its key and value in the text.
+#[derive(Debug, Default)]
 pub(crate) struct JsonObject<'a> {
     /// The text of the object, from its opening brace on.
     pub(crate) text: &'a str,

@@ -1,14 +1,15 @@
 //! The response object: its id and the fields of the request that it repeats.
 
+use crate::{
+    dialect::chat::{
+        client_object::ClientObject,
+        json_text::{decoded, quoted},
+    },
+    usage::Usage,
+};
 use std::{
     fmt::Write as _,
     time::{SystemTime, UNIX_EPOCH},
-};
-
-use super::object::JsonObject;
-use crate::{
-    dialect::chat::json_text::{decoded, quoted},
-    usage::Usage,
 };
 
 /// The members that are repeated as the client wrote them, each with its value where it is absent.
@@ -72,7 +73,7 @@ pub(super) struct ResponseState<'a> {
 
 impl ResponseHead {
     /// Makes the head of a response to a request with these fields.
-    pub(super) fn of(fields: &JsonObject<'_>, is_codex: bool, logprobs: bool) -> Self {
+    pub(super) fn of(fields: &ClientObject<'_>, is_codex: bool, logprobs: bool) -> Self {
         let mut fixed = FIXED.to_owned();
         for (name, absent) in REPEATED {
             let value = fields.get(name).unwrap_or(absent);
@@ -81,7 +82,7 @@ impl ResponseHead {
         }
         let text = fields
             .get("text")
-            .and_then(|raw| JsonObject::of(raw, "text").ok());
+            .and_then(|raw| ClientObject::of(raw, "text").ok());
         let of = |name: &str| text.as_ref().and_then(|text| text.get(name));
         let format = of("format").unwrap_or(r#"{"type":"text"}"#);
         let verbosity = of("verbosity").unwrap_or(r#""medium""#);
@@ -104,7 +105,7 @@ impl ResponseHead {
 
     /// Makes the head of a response that fails before its request is known.
     pub(super) fn unknown() -> Self {
-        Self::of(&JsonObject::default(), false, false)
+        Self::of(&ClientObject::default(), false, false)
     }
 
     /// Appends the response object.

@@ -13,7 +13,6 @@ mod error;
 mod event_writer;
 mod head;
 mod item;
-mod object;
 mod open_call;
 mod open_text;
 mod output;

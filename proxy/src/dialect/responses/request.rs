@@ -20,12 +20,7 @@ use self::{
     notes::RequestNotes,
     tools::ChatTools,
 };
-use super::{
-    error,
-    head::ResponseHead,
-    object::{JsonObject, elements},
-    writer::ResponsesWriter,
-};
+use super::{error, head::ResponseHead, writer::ResponsesWriter};
 use crate::{
     body::{
         number::JsonNumber,
@@ -35,6 +30,7 @@ use crate::{
     dialect::{
         chat::{
             ChatRequest, RequestTask, SharedFormat, SharedRequest,
+            client_object::{ClientObject, elements},
             field_error::{invalid_type, missing, unsupported},
             json_text::decoded,
         },
@@ -87,7 +83,7 @@ pub(super) fn read(request: ClientRequest<'_>, is_codex: bool) -> Result<ChatReq
     let depth = request.config.limits.json_depth;
     let peek = PeekedBody::of(&body, depth)?;
     let text = std::str::from_utf8(&body).unwrap_or_default();
-    let fields = JsonObject::of(text, "the body")?;
+    let fields = ClientObject::of(text, "the body")?;
     refuse_stored(&fields)?;
     let mut notes = RequestNotes::default();
     if is_mended {
@@ -163,7 +159,7 @@ impl ChatBody {
 }
 
 /// Refuses what needs a store of responses or of prompts.
-fn refuse_stored(fields: &JsonObject<'_>) -> Result<(), Error> {
+fn refuse_stored(fields: &ClientObject<'_>) -> Result<(), Error> {
     for name in ["previous_response_id", "conversation"] {
         if fields.get(name).is_some() {
             let message = format!("`{name}` cannot be served: {STATELESS}");
@@ -187,7 +183,7 @@ fn refuse_stored(fields: &JsonObject<'_>) -> Result<(), Error> {
 }
 
 fn conversation(
-    fields: &JsonObject<'_>,
+    fields: &ClientObject<'_>,
     tools: &ChatTools,
     notes: &mut RequestNotes,
 ) -> Result<Conversation, Error> {
@@ -205,7 +201,7 @@ fn conversation(
 /// Adds the members about tools, which mean nothing without one.
 fn tool_fields(
     chat: &mut ChatBody,
-    fields: &JsonObject<'_>,
+    fields: &ClientObject<'_>,
     tools: &ChatTools,
     notes: &mut RequestNotes,
 ) -> Result<(), Error> {
@@ -230,13 +226,13 @@ fn tool_fields(
 /// Adds the members about the answer and how it is sampled.
 fn answer_fields(
     chat: &mut ChatBody,
-    fields: &JsonObject<'_>,
+    fields: &ClientObject<'_>,
     notes: &mut RequestNotes,
 ) -> Result<(), Error> {
     chat.set("max_tokens", limit(fields)?);
     chat.set("reasoning_effort", effort(fields)?);
-    if let Some(text) = fields.raw_object("text", "")? {
-        let text = JsonObject::of(text, "text")?;
+    if let Some(text) = fields.object("text", "")? {
+        let text = ClientObject::of(text, "text")?;
         let format = text_format::response_format(&text, notes)?;
         chat.set("response_format", format.as_deref());
     }
@@ -251,7 +247,7 @@ fn answer_fields(
 }
 
 /// Returns `max_output_tokens` as it stands.
-fn limit<'a>(fields: &JsonObject<'a>) -> Result<Option<&'a str>, Error> {
+fn limit<'a>(fields: &ClientObject<'a>) -> Result<Option<&'a str>, Error> {
     const NAME: &str = "max_output_tokens";
     let Some(raw) = fields.get(NAME) else {
         return Ok(None);
@@ -267,7 +263,7 @@ fn limit<'a>(fields: &JsonObject<'a>) -> Result<Option<&'a str>, Error> {
 }
 
 /// Checks the types of the numbers that pass.
-fn numbers(fields: &JsonObject<'_>) -> Result<(), Error> {
+fn numbers(fields: &ClientObject<'_>) -> Result<(), Error> {
     for name in ["temperature", "top_p", "top_logprobs"] {
         if let Some(raw) = fields.get(name)
             && JsonNumber::of(raw).is_none()
@@ -279,15 +275,15 @@ fn numbers(fields: &JsonObject<'_>) -> Result<(), Error> {
 }
 
 /// Returns the raw `reasoning.effort`.
-fn effort<'a>(fields: &JsonObject<'a>) -> Result<Option<&'a str>, Error> {
-    let Some(reasoning) = fields.raw_object("reasoning", "")? else {
+fn effort<'a>(fields: &ClientObject<'a>) -> Result<Option<&'a str>, Error> {
+    let Some(reasoning) = fields.object("reasoning", "")? else {
         return Ok(None);
     };
-    JsonObject::of(reasoning, "reasoning")?.raw_string("effort", "reasoning")
+    ClientObject::of(reasoning, "reasoning")?.text("effort", "reasoning")
 }
 
 /// Reports whether the probabilities of tokens are wanted in the answer.
-fn asks_for_logprobs(fields: &JsonObject<'_>) -> Result<bool, Error> {
+fn asks_for_logprobs(fields: &ClientObject<'_>) -> Result<bool, Error> {
     let Some(raw) = fields.get("include") else {
         return Ok(false);
     };

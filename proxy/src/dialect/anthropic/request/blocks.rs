@@ -1,13 +1,20 @@
 //! Content blocks: what each kind becomes in a chat message.
 
-use serde_json::value::RawValue;
-
-use super::{
-    content::ContentWriter,
-    json::{self, ClientObject, Place},
-    notes::MessagesNotes,
+use super::{content::ContentWriter, json, notes::MessagesNotes};
+use crate::{
+    body::peek::found,
+    dialect::{
+        chat::{
+            client_object::{ClientObject, elements},
+            field_error::{invalid_type, missing},
+            field_path::FieldPath,
+            json_text::inner,
+        },
+        engine::messages::image::MessageImage,
+    },
+    error::Error,
+    prefix::CACHE_CONTROL,
 };
-use crate::{dialect::engine::messages::image::MessageImage, error::Error, prefix::CACHE_CONTROL};
 
 /// What reading a block needs of the request, and adds to it.
 pub(super) struct BlockReader<'n> {
@@ -20,23 +27,23 @@ pub(super) struct BlockReader<'n> {
 /// Calls `each` with the blocks of a content and their places. A text alone is one block.
 pub(super) fn for_each<'a>(
     content: &'a str,
-    at: Place<'_>,
-    mut each: impl FnMut(ContentItem<'a>, Place<'_>) -> Result<(), Error>,
+    at: FieldPath<'_>,
+    mut each: impl FnMut(ContentItem<'a>, FieldPath<'_>) -> Result<(), Error>,
 ) -> Result<(), Error> {
     if content.starts_with('"') {
         return each(ContentItem::Text(content), at);
     }
     if !content.starts_with('[') {
-        return Err(json::wrong_type(
+        return Err(invalid_type(
             at,
             "a string or an array of blocks",
-            content,
+            found(content),
         ));
     }
-    let blocks: Vec<&'a RawValue> = json::list(content, at)?;
+    let blocks = elements(content, at)?;
     for (number, block) in blocks.into_iter().enumerate() {
-        let at = Place::Element(&at, number);
-        each(ContentItem::Block(json::object(block.get(), at)?), at)?;
+        let at = FieldPath::Element(&at, number);
+        each(ContentItem::Block(ClientObject::of(block, at)?), at)?;
     }
     Ok(())
 }
@@ -55,7 +62,7 @@ impl BlockReader<'_> {
     pub(super) fn content(
         &mut self,
         content: &str,
-        at: Place<'_>,
+        at: FieldPath<'_>,
         out: &mut ContentWriter,
     ) -> Result<(), Error> {
         for_each(content, at, |item, at| {
@@ -82,7 +89,7 @@ impl BlockReader<'_> {
     pub(super) fn block(
         &mut self,
         block: &ClientObject<'_>,
-        at: Place<'_>,
+        at: FieldPath<'_>,
         out: &mut ContentWriter,
     ) -> Result<(), Error> {
         match &*block.kind() {
@@ -95,7 +102,7 @@ impl BlockReader<'_> {
             "document" => self.document(block, at, out)?,
             "search_result" => self.search_result(block, at, out)?,
             "tool_reference" => out.text(block.needs_text("tool_name", at)?, None),
-            "" => return Err(json::missing(Place::Member(&at, "type"))),
+            "" => return Err(missing(FieldPath::Member(&at, "type"))),
             other => self.other(other, block, out),
         }
         Ok(())
@@ -116,25 +123,25 @@ impl BlockReader<'_> {
     fn document(
         &mut self,
         block: &ClientObject<'_>,
-        at: Place<'_>,
+        at: FieldPath<'_>,
         out: &mut ContentWriter,
     ) -> Result<(), Error> {
-        let here = Place::Member(&at, "source");
-        let source = block.get("source").ok_or_else(|| json::missing(here))?;
-        let source = json::object(source, here)?;
+        let here = FieldPath::Member(&at, "source");
+        let source = block.get("source").ok_or_else(|| missing(here))?;
+        let source = ClientObject::of(source, here)?;
         for name in ["title", "context"] {
             if let Some(text) = block.get(name) {
-                out.text(json::text(text, Place::Member(&at, name))?, None);
+                out.text(json::text(text, FieldPath::Member(&at, name))?, None);
             }
         }
         match &*source.kind() {
             "text" => out.text(source.needs_text("data", here)?, None),
             "content" => {
-                let at = Place::Member(&here, "content");
-                let content = source.get("content").ok_or_else(|| json::missing(at))?;
+                let at = FieldPath::Member(&here, "content");
+                let content = source.get("content").ok_or_else(|| missing(at))?;
                 self.content(content, at, out)?;
             }
-            "" => return Err(json::missing(Place::Member(&here, "type"))),
+            "" => return Err(missing(FieldPath::Member(&here, "type"))),
             kind => {
                 let media = source.get("media_type").map(json::shown);
                 let what = match kind {
@@ -157,31 +164,31 @@ impl BlockReader<'_> {
     fn search_result(
         &mut self,
         block: &ClientObject<'_>,
-        at: Place<'_>,
+        at: FieldPath<'_>,
         out: &mut ContentWriter,
     ) -> Result<(), Error> {
         for name in ["title", "source"] {
             if let Some(text) = block.get(name) {
-                out.text(json::text(text, Place::Member(&at, name))?, None);
+                out.text(json::text(text, FieldPath::Member(&at, name))?, None);
             }
         }
-        let at = Place::Member(&at, "content");
-        let content = block.get("content").ok_or_else(|| json::missing(at))?;
+        let at = FieldPath::Member(&at, "content");
+        let content = block.get("content").ok_or_else(|| missing(at))?;
         self.content(content, at, out)
     }
 }
 
 /// Returns the address of an image, with the escapes of JSON: a data URL, or the client's own.
-fn image(block: &ClientObject<'_>, at: Place<'_>) -> Result<String, Error> {
-    let here = Place::Member(&at, "source");
-    let source = block.get("source").ok_or_else(|| json::missing(here))?;
-    let source = json::object(source, here)?;
+fn image(block: &ClientObject<'_>, at: FieldPath<'_>) -> Result<String, Error> {
+    let here = FieldPath::Member(&at, "source");
+    let source = block.get("source").ok_or_else(|| missing(here))?;
+    let source = ClientObject::of(source, here)?;
     match &*source.kind() {
         "base64" => {
             let raw = source.needs_text("data", here)?;
             let data: String = serde_json::from_str(raw).unwrap_or_default();
             let media = match source.get("media_type") {
-                Some(raw) => json::inside(json::text(raw, Place::Member(&here, "media_type"))?),
+                Some(raw) => inner(json::text(raw, FieldPath::Member(&here, "media_type"))?),
                 None => "image/png",
             };
             let url = if data.starts_with("data:") {
@@ -189,7 +196,7 @@ fn image(block: &ClientObject<'_>, at: Place<'_>) -> Result<String, Error> {
             } else {
                 format!("data:{media};base64,{data}")
             };
-            let at = Place::Member(&here, "data");
+            let at = FieldPath::Member(&here, "data");
             let image = MessageImage::of(&url).map_err(|_| {
                 json::unsupported(
                     at,
@@ -199,8 +206,8 @@ fn image(block: &ClientObject<'_>, at: Place<'_>) -> Result<String, Error> {
             let plain = || format!("data:{media};base64,{}", image.base64);
             Ok(image.url().unwrap_or_else(plain))
         }
-        "url" => Ok(json::inside(source.needs_text("url", here)?).to_owned()),
-        "" => Err(json::missing(Place::Member(&here, "type"))),
+        "url" => Ok(inner(source.needs_text("url", here)?).to_owned()),
+        "" => Err(missing(FieldPath::Member(&here, "type"))),
         "file" => Err(json::unsupported(
             here,
             "is a file of Anthropic's servers: send the image as a source of type `base64`",

@@ -1,6 +1,7 @@
 //! The content of a chat message, written from texts and images whose JSON is the client's.
 
 use super::json;
+use crate::dialect::chat::json_text::inner;
 
 /// What stands between two texts of one content: a blank line, as engines themselves join parts.
 const BETWEEN: &str = "\\n\\n";
@@ -30,7 +31,7 @@ pub(super) struct TextJoiner {
 impl TextJoiner {
     /// Adds a text; an empty one adds nothing.
     pub(super) fn push(&mut self, text: &str) {
-        let inside = json::inside(text);
+        let inside = inner(text);
         if inside.is_empty() {
             return;
         }
@@ -46,7 +47,7 @@ impl TextJoiner {
 
     /// Returns the JSON of the joined text.
     pub(super) fn json(&self) -> String {
-        json::quoted(&self.inside)
+        json::with_quotes(&self.inside)
     }
 }
 
@@ -55,7 +56,7 @@ impl TextJoiner {
 impl ContentWriter {
     /// Adds the JSON of a text, with the `cache_control` that is to be kept; an empty text adds nothing.
     pub(super) fn text(&mut self, text: &str, cache_control: Option<&str>) {
-        if !json::inside(text).is_empty() {
+        if !inner(text).is_empty() {
             let kept = cache_control.map(str::to_owned);
             self.parts.push(ContentPart::Text(text.to_owned(), kept));
         }

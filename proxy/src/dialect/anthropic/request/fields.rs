@@ -2,11 +2,16 @@
 
 use std::fmt::Write as _;
 
-use super::{
-    json::{self, ClientObject, Place},
-    notes::MessagesNotes,
+use super::{json, notes::MessagesNotes};
+use crate::{
+    body::{number::JsonNumber, peek::found},
+    dialect::chat::{
+        client_object::{ClientObject, elements},
+        field_error::{invalid_type, missing},
+        field_path::FieldPath,
+    },
+    error::Error,
 };
-use crate::{body::number::JsonNumber, error::Error};
 
 /// Members that only Anthropic's servers could serve, and what the client loses without them.
 const LOST: [(&str, &str); 2] = [
@@ -57,7 +62,7 @@ pub(super) fn write_fields(
 fn number<'a>(raw: &'a str, name: &str) -> Result<&'a str, Error> {
     match raw.as_bytes().first() {
         Some(b'-' | b'0'..=b'9') => Ok(raw),
-        _ => Err(json::wrong_type(Place::Top(name), "a number", raw)),
+        _ => Err(invalid_type(FieldPath::Named(name), "a number", found(raw))),
     }
 }
 
@@ -80,7 +85,7 @@ fn limit(
         }
         Some(JsonNumber::Whole(limit)) if limit < 0 => {
             return Err(json::unsupported(
-                Place::Top(NAME),
+                FieldPath::Named(NAME),
                 "is negative: send at least 1",
             ));
         }
@@ -91,13 +96,13 @@ fn limit(
 }
 
 fn stops(request: &ClientObject<'_>, out: &mut String) -> Result<(), Error> {
-    let top = Place::Top("stop_sequences");
+    let top = FieldPath::Named("stop_sequences");
     let Some(raw) = request.get("stop_sequences") else {
         return Ok(());
     };
-    let all = json::list(raw, top)?;
+    let all = elements(raw, top)?;
     for (number, stop) in all.iter().enumerate() {
-        json::text(stop.get(), Place::Element(&top, number))?;
+        json::text(stop, FieldPath::Element(&top, number))?;
     }
     if !all.is_empty() {
         let _ = write!(out, r#","stop":{raw}"#);
@@ -108,11 +113,11 @@ fn stops(request: &ClientObject<'_>, out: &mut String) -> Result<(), Error> {
 /// Writes the switch of chat templates where thinking is switched off. Its levels (`budget_tokens`,
 /// `output_config.effort`) are left out: a template that does not know them fails the request.
 fn thinking(request: &ClientObject<'_>, out: &mut String) -> Result<(), Error> {
-    let top = Place::Top("thinking");
+    let top = FieldPath::Named("thinking");
     let Some(raw) = request.get("thinking") else {
         return Ok(());
     };
-    if json::object(raw, top)?.kind() == "disabled" {
+    if ClientObject::of(raw, top)?.kind() == "disabled" {
         out.push_str(r#","chat_template_kwargs":{"enable_thinking":false}"#);
     }
     Ok(())
@@ -120,29 +125,29 @@ fn thinking(request: &ClientObject<'_>, out: &mut String) -> Result<(), Error> {
 
 /// Writes `response_format` for `output_config.format`, or for `output_format`, its older name.
 fn format(request: &ClientObject<'_>, out: &mut String) -> Result<(), Error> {
-    let top = Place::Top("output_config");
+    let top = FieldPath::Named("output_config");
     let config = match request.get("output_config") {
-        Some(raw) => json::object(raw, top)?.get("format"),
+        Some(raw) => ClientObject::of(raw, top)?.get("format"),
         None => None,
     };
     let place = match config {
-        Some(_) => Place::Member(&top, "format"),
-        None => Place::Top("output_format"),
+        Some(_) => FieldPath::Member(&top, "format"),
+        None => FieldPath::Named("output_format"),
     };
     let Some(raw) = config.or_else(|| request.get("output_format")) else {
         return Ok(());
     };
-    let format = json::object(raw, place)?;
+    let format = ClientObject::of(raw, place)?;
     if format.kind() != "json_schema" {
         return Err(json::unsupported(
-            Place::Member(&place, "type"),
+            FieldPath::Member(&place, "type"),
             "must be json_schema",
         ));
     }
-    let here = Place::Member(&place, "schema");
-    let schema = format.get("schema").ok_or_else(|| json::missing(here))?;
+    let here = FieldPath::Member(&place, "schema");
+    let schema = format.get("schema").ok_or_else(|| missing(here))?;
     if !schema.starts_with('{') {
-        return Err(json::wrong_type(here, "an object", schema));
+        return Err(invalid_type(here, "an object", found(schema)));
     }
     let _ = write!(
         out,
@@ -154,14 +159,14 @@ fn format(request: &ClientObject<'_>, out: &mut String) -> Result<(), Error> {
 /// Reports whether `context_management` asks for an edit of the conversation other than that of earlier
 /// thinking, which chat templates make themselves.
 fn edits_more(raw: &str) -> bool {
-    let place = Place::Top("context_management");
-    let Ok(management) = json::object(raw, place) else {
+    let place = FieldPath::Named("context_management");
+    let Ok(management) = ClientObject::of(raw, place) else {
         return true;
     };
     let edits = management.get("edits").unwrap_or("[]");
-    json::list(edits, place).is_ok_and(|edits| {
+    elements(edits, place).is_ok_and(|edits| {
         edits.iter().any(|edit| {
-            let edit = json::object(edit.get(), place);
+            let edit = ClientObject::of(edit, place);
             edit.is_ok_and(|edit| !edit.kind().starts_with("clear_thinking"))
         })
     })

@@ -8,11 +8,17 @@ use std::{collections::HashSet, fmt::Write as _};
 use super::{
     blocks::{self, BlockReader, ContentItem},
     content::{ContentWriter, TextJoiner},
-    json::{self, ClientObject, Place},
+    json,
     notes::MessagesNotes,
     settings::RequestSettings,
 };
 use crate::{
+    dialect::chat::{
+        client_object::{ClientObject, elements},
+        field_error::missing,
+        field_path::FieldPath,
+        json_text::inner,
+    },
     error::Error,
     prefix::{BILLING_BLOCK, begins_with_block},
 };
@@ -67,8 +73,8 @@ pub(super) fn conversation(
     if let Some(system) = system {
         writer.system_prompt(system, settings.drops_billing_block)?;
     }
-    let top = Place::Top("messages");
-    let all = json::list(messages, top)?;
+    let top = FieldPath::Named("messages");
+    let all = elements(messages, top)?;
     if all.is_empty() {
         return Err(json::unsupported(
             top,
@@ -76,8 +82,8 @@ pub(super) fn conversation(
         ));
     }
     for (number, message) in all.into_iter().enumerate() {
-        let at = Place::Element(&top, number);
-        writer.message(&json::object(message.get(), at)?, at)?;
+        let at = FieldPath::Element(&top, number);
+        writer.message(&ClientObject::of(message, at)?, at)?;
     }
     writer.out.push(']');
     Ok(writer.out)
@@ -91,7 +97,7 @@ impl MessageListWriter<'_> {
     fn system_prompt(&mut self, system: &str, drops_billing_block: bool) -> Result<(), Error> {
         let mut content = ContentWriter::default();
         let mut first = true;
-        blocks::for_each(system, Place::Top("system"), |item, at| {
+        blocks::for_each(system, FieldPath::Named("system"), |item, at| {
             let is_first = std::mem::replace(&mut first, false);
             let text = match &item {
                 ContentItem::Text(text) => Some(*text),
@@ -114,10 +120,10 @@ impl MessageListWriter<'_> {
         Ok(())
     }
 
-    fn message(&mut self, message: &ClientObject<'_>, at: Place<'_>) -> Result<(), Error> {
+    fn message(&mut self, message: &ClientObject<'_>, at: FieldPath<'_>) -> Result<(), Error> {
         let role = message.needs_text("role", at)?;
-        let here = Place::Member(&at, "content");
-        let content = message.get("content").ok_or_else(|| json::missing(here))?;
+        let here = FieldPath::Member(&at, "content");
+        let content = message.get("content").ok_or_else(|| missing(here))?;
         match role {
             r#""user""# => self.user(content, here),
             r#""assistant""# => self.assistant(content, here),
@@ -130,7 +136,7 @@ impl MessageListWriter<'_> {
                 Ok(())
             }
             other => Err(json::unsupported(
-                Place::Member(&at, "role"),
+                FieldPath::Member(&at, "role"),
                 &format!(
                     "is '{}': send user, assistant or system",
                     json::shown(other)
@@ -141,7 +147,7 @@ impl MessageListWriter<'_> {
 
     /// Writes the results of tools, each as a message of its own in the client's order, then what the user
     /// says.
-    fn user(&mut self, content: &str, at: Place<'_>) -> Result<(), Error> {
+    fn user(&mut self, content: &str, at: FieldPath<'_>) -> Result<(), Error> {
         let mut parts = UserParts::default();
         blocks::for_each(content, at, |item, at| {
             self.reader.see(&item);
@@ -180,7 +186,7 @@ impl MessageListWriter<'_> {
     fn result(
         &mut self,
         block: &ClientObject<'_>,
-        at: Place<'_>,
+        at: FieldPath<'_>,
         parts: &mut UserParts,
     ) -> Result<(), Error> {
         let id = block.needs_text("tool_use_id", at)?;
@@ -189,18 +195,21 @@ impl MessageListWriter<'_> {
                 "is '{}', which no `tool_use` of an earlier message has",
                 json::shown(id)
             );
-            return Err(json::unsupported(Place::Member(&at, "tool_use_id"), &why));
+            return Err(json::unsupported(
+                FieldPath::Member(&at, "tool_use_id"),
+                &why,
+            ));
         }
         let mut content = ContentWriter::default();
         if let Some(raw) = block.get("content") {
-            let here = Place::Member(&at, "content");
+            let here = FieldPath::Member(&at, "content");
             self.reader.content(raw, here, &mut content)?;
         }
         parts.images.take_images(&mut content);
         let said = content.json();
         let failed = block.get("is_error") == Some("true") && !says_error(&said);
         let said = if failed && said.starts_with('"') {
-            json::quoted(&format!("Error: {}", json::inside(&said)))
+            json::with_quotes(&format!("Error: {}", inner(&said)))
         } else {
             said
         };
@@ -212,7 +221,7 @@ impl MessageListWriter<'_> {
         Ok(())
     }
 
-    fn assistant(&mut self, content: &str, at: Place<'_>) -> Result<(), Error> {
+    fn assistant(&mut self, content: &str, at: FieldPath<'_>) -> Result<(), Error> {
         let mut parts = AssistantParts::default();
         blocks::for_each(content, at, |item, at| {
             self.reader.see(&item);
@@ -242,14 +251,14 @@ impl MessageListWriter<'_> {
     fn assistant_block(
         &mut self,
         block: &ClientObject<'_>,
-        at: Place<'_>,
+        at: FieldPath<'_>,
         parts: &mut AssistantParts,
     ) -> Result<(), Error> {
         match &*block.kind() {
             // Whoever signed it: an engine reads the text.
             "thinking" => {
                 if let Some(text) = block.get("thinking") {
-                    let text = json::text(text, Place::Member(&at, "thinking"))?;
+                    let text = json::text(text, FieldPath::Member(&at, "thinking"))?;
                     parts.thinking.push(text);
                 }
             }
@@ -258,8 +267,8 @@ impl MessageListWriter<'_> {
             "tool_use" => {
                 let id = block.needs_text("id", at)?;
                 let name = block.needs_text("name", at)?;
-                json::bounded(id, Place::Member(&at, "id"))?;
-                json::bounded(name, Place::Member(&at, "name"))?;
+                json::bounded(id, FieldPath::Member(&at, "id"))?;
+                json::bounded(name, FieldPath::Member(&at, "name"))?;
                 self.calls.insert(id.to_owned());
                 let arguments = serde_json::Value::from(block.get("input").unwrap_or("{}"));
                 let comma = if parts.calls.is_empty() { "" } else { "," };
@@ -293,7 +302,7 @@ impl MessageListWriter<'_> {
 /// Reports whether the JSON of a text says that something failed, so that `is_error` need not be put
 /// into words.
 fn says_error(text: &str) -> bool {
-    let inside = json::inside(text).trim_start();
+    let inside = inner(text).trim_start();
     let begins = |word: &str| {
         let head = inside.get(..word.len());
         head.is_some_and(|head| head.eq_ignore_ascii_case(word))

@@ -22,12 +22,7 @@ mod tools;
 
 use std::{fmt::Write as _, sync::Arc};
 
-use self::{
-    json::{ClientObject, Place},
-    notes::MessagesNotes,
-    settings::RequestSettings,
-    tools::OfferedTools,
-};
+use self::{notes::MessagesNotes, settings::RequestSettings, tools::OfferedTools};
 use super::writer::MessagesWriter;
 use crate::{
     body::{
@@ -35,7 +30,10 @@ use crate::{
         surrogates,
     },
     dialect::{
-        chat::{ChatRequest, RequestTask, SharedFormat, SharedRequest},
+        chat::{
+            ChatRequest, RequestTask, SharedFormat, SharedRequest, client_object::ClientObject,
+            field_error::missing, field_path::FieldPath,
+        },
         client_dialect::ClientRequest,
     },
     error::{Error, ErrorKind},
@@ -60,8 +58,7 @@ pub(super) fn read(request: ClientRequest<'_>) -> Result<ChatRequest, Error> {
     let top = PeekedBody::of(&body, depth)?;
     let text = std::str::from_utf8(&body)
         .map_err(|_| Error::new(ErrorKind::InvalidJson, "the body is not valid UTF-8"))?;
-    let members: ClientObject<'_> = serde_json::from_str(text)
-        .map_err(|_| Error::new(ErrorKind::InvalidJson, "the body is not a JSON object"))?;
+    let members = ClientObject::of(text, FieldPath::Body)?;
     if let Some(name) = members.twice(&ONCE) {
         let message = format!("`{name}` stands twice");
         return Err(Error::new(ErrorKind::DuplicateKey, message).param(name));
@@ -107,8 +104,8 @@ fn written(
     settings: RequestSettings,
     notes: &mut MessagesNotes,
 ) -> Result<String, Error> {
-    let here = Place::Top("messages");
-    let messages = members.get("messages").ok_or_else(|| json::missing(here))?;
+    let here = FieldPath::Named("messages");
+    let messages = members.get("messages").ok_or_else(|| missing(here))?;
     let list = messages::conversation(members.get("system"), messages, settings, notes)?;
     let mut out = String::from("{");
     if let Some(model) = members.get("model") {

@@ -2,12 +2,17 @@
 
 use std::{collections::HashMap, fmt::Write as _};
 
-use super::{
-    json::{self, ClientObject, Place},
-    notes::MessagesNotes,
-    settings::RequestSettings,
+use super::{json, notes::MessagesNotes, settings::RequestSettings};
+use crate::{
+    body::peek::found,
+    dialect::chat::{
+        client_object::{ClientObject, elements},
+        field_error::{invalid_type, missing},
+        field_path::FieldPath,
+    },
+    error::Error,
+    prefix::CACHE_CONTROL,
 };
-use crate::{error::Error, prefix::CACHE_CONTROL};
 
 /// The tools of a request, as a chat has them.
 #[derive(Default)]
@@ -30,11 +35,11 @@ impl OfferedTools {
         settings: RequestSettings,
         notes: &mut MessagesNotes,
     ) -> Result<Self, Error> {
-        let top = Place::Top("tools");
+        let top = FieldPath::Named("tools");
         let mut offered = Self::default();
-        for (number, tool) in json::list(raw, top)?.into_iter().enumerate() {
-            let at = Place::Element(&top, number);
-            offered.tool(&json::object(tool.get(), at)?, number, settings, notes)?;
+        for (number, tool) in elements(raw, top)?.into_iter().enumerate() {
+            let at = FieldPath::Element(&top, number);
+            offered.tool(&ClientObject::of(tool, at)?, number, settings, notes)?;
         }
         Ok(offered)
     }
@@ -46,8 +51,8 @@ impl OfferedTools {
         settings: RequestSettings,
         notes: &mut MessagesNotes,
     ) -> Result<(), Error> {
-        let top = Place::Top("tools");
-        let at = Place::Element(&top, number);
+        let top = FieldPath::Named("tools");
+        let at = FieldPath::Element(&top, number);
         let kind = tool.kind();
         let schema = tool.get("input_schema");
         let is_custom = matches!(&*kind, "" | "custom" | "function");
@@ -57,17 +62,17 @@ impl OfferedTools {
             return Ok(());
         }
         let name = tool.needs_text("name", at)?;
-        let place = Place::Member(&at, "name");
+        let place = FieldPath::Member(&at, "name");
         json::bounded(name, place)?;
         if let Some(first) = self.names.insert(name.to_owned(), number) {
             let shown = json::shown(name);
             let why = format!("is '{shown}', and so is that of `tools[{first}]`: send it once");
             return Err(json::unsupported(place, &why));
         }
-        let here = Place::Member(&at, "input_schema");
-        let schema = schema.ok_or_else(|| json::missing(here))?;
+        let here = FieldPath::Member(&at, "input_schema");
+        let schema = schema.ok_or_else(|| missing(here))?;
         if !schema.starts_with('{') {
-            return Err(json::wrong_type(here, "an object", schema));
+            return Err(invalid_type(here, "an object", found(schema)));
         }
         let comma = if self.list.is_empty() { "" } else { "," };
         // Writing to a String cannot fail.
@@ -76,7 +81,7 @@ impl OfferedTools {
             r#"{comma}{{"type":"function","function":{{"name":{name}"#
         );
         if let Some(text) = tool.get("description") {
-            let text = json::text(text, Place::Member(&at, "description"))?;
+            let text = json::text(text, FieldPath::Member(&at, "description"))?;
             let _ = write!(self.list, r#","description":{text}"#);
         }
         let _ = write!(self.list, r#","parameters":{schema}}}"#);
@@ -99,8 +104,8 @@ impl OfferedTools {
         notes: &mut MessagesNotes,
         out: &mut String,
     ) -> Result<(), Error> {
-        let top = Place::Top("tool_choice");
-        let choice = json::object(raw, top)?;
+        let top = FieldPath::Named("tool_choice");
+        let choice = ClientObject::of(raw, top)?;
         let kind = choice.kind();
         let word = match &*kind {
             "auto" => "\"auto\"".to_owned(),
@@ -114,17 +119,17 @@ impl OfferedTools {
                 }
                 if !self.names.contains_key(name) {
                     return Err(json::unsupported(
-                        Place::Member(&top, "name"),
+                        FieldPath::Member(&top, "name"),
                         &format!("is '{}', which is not among `tools`", json::shown(name)),
                     ));
                 }
                 format!(r#"{{"type":"function","function":{{"name":{name}}}}}"#)
             }
-            "" => return Err(json::missing(Place::Member(&top, "type"))),
+            "" => return Err(missing(FieldPath::Member(&top, "type"))),
             _ => {
                 let kind = choice.get("type").unwrap_or_default();
                 return Err(json::unsupported(
-                    Place::Member(&top, "type"),
+                    FieldPath::Member(&top, "type"),
                     &format!("is '{}': send auto, any, tool or none", json::shown(kind)),
                 ));
             }

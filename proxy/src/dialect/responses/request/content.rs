@@ -8,12 +8,11 @@ use std::borrow::Cow;
 use super::notes::RequestNotes;
 use crate::{
     body::peek::found,
-    dialect::{
-        chat::{
-            field_error::{invalid_type, missing, unsupported},
-            json_text::inner,
-        },
-        responses::object::{JsonObject, elements, of},
+    dialect::chat::{
+        client_object::{ClientObject, elements},
+        field_error::{invalid_type, missing, unsupported},
+        field_path::member_path,
+        json_text::inner,
     },
     error::Error,
 };
@@ -83,21 +82,21 @@ impl<'a> ChatPart<'a> {
         if raw.starts_with('"') {
             return Ok(Some(Self::Text(inner(raw))));
         }
-        let part = JsonObject::of(raw, path)?;
-        let kind = part.text("type", path)?;
+        let part = ClientObject::of(raw, path)?;
+        let kind = part.decoded_text("type", path)?;
         let text = |name: &str| {
-            let raw = part.raw_string(name, path)?;
-            let raw = raw.ok_or_else(|| missing(&of(path, name)))?;
+            let raw = part.text(name, path)?;
+            let raw = raw.ok_or_else(|| missing(&member_path(path, name)))?;
             Ok(Some(Self::Text(inner(raw))))
         };
         match kind.as_deref() {
-            None if part.get("text").is_none() => Err(missing(&of(path, "type"))),
+            None if part.get("text").is_none() => Err(missing(&member_path(path, "type"))),
             None | Some("input_text" | "output_text" | "text" | "summary_text") => text("text"),
             Some("refusal") => text("refusal"),
             Some("input_image" | "image_url") => image(&part, path).map(Some),
             Some("input_audio") => {
-                let sound = part.raw_object("input_audio", path)?;
-                let sound = sound.ok_or_else(|| missing(&of(path, "input_audio")))?;
+                let sound = part.object("input_audio", path)?;
+                let sound = sound.ok_or_else(|| missing(&member_path(path, "input_audio")))?;
                 Ok(Some(Self::Other(format!(
                     r#"{{"type":"input_audio","input_audio":{sound}}}"#
                 ))))
@@ -132,20 +131,20 @@ impl<'a> ChatPart<'a> {
 }
 
 /// Reads an image, which is an address or a data URL.
-fn image<'a>(part: &JsonObject<'a>, path: &str) -> Result<ChatPart<'a>, Error> {
-    let at = of(path, "image_url");
+fn image<'a>(part: &ClientObject<'a>, path: &str) -> Result<ChatPart<'a>, Error> {
+    let at = member_path(path, "image_url");
     let nested = match part.get("image_url") {
-        Some(raw) if raw.starts_with('{') => Some(JsonObject::of(raw, &at)?),
+        Some(raw) if raw.starts_with('{') => Some(ClientObject::of(raw, &at)?),
         _ => None,
     };
     let url = match &nested {
         // The spelling of the chat format.
-        Some(nested) => nested.raw_string("url", &at)?,
-        None => part.raw_string("image_url", path)?,
+        Some(nested) => nested.text("url", &at)?,
+        None => part.text("image_url", path)?,
     };
     let Some(url) = url else {
         if part.get("file_id").is_some() {
-            let at = of(path, "file_id");
+            let at = member_path(path, "file_id");
             return Err(unsupported(
                 &at,
                 format!("`{at}` names a stored file, and none is stored here: send `image_url`"),

@@ -17,13 +17,12 @@ use crate::{
     body::peek::found,
     dialect::{
         chat::{
-            field_error::{invalid_type, missing, unsupported},
+            client_object::{ClientObject, elements},
+            field_error::{invalid_type, missing, shown, unsupported},
+            field_path::member_path,
             json_text::{decoded, inner, quoted},
         },
-        responses::{
-            object::{JsonObject, elements, of, shown},
-            tool_names::ToolNames,
-        },
+        responses::tool_names::ToolNames,
     },
     error::Error,
 };
@@ -89,7 +88,7 @@ impl<'a> ConversationWriter<'a> {
         }
         for (at, item) in elements(raw, "input")?.into_iter().enumerate() {
             let path = format!("input[{at}]");
-            self.item(&JsonObject::of(item, &path)?, &path)?;
+            self.item(&ClientObject::of(item, &path)?, &path)?;
         }
         Ok(())
     }
@@ -122,21 +121,21 @@ impl<'a> ConversationWriter<'a> {
         format!("`input` holds only {dropped}: send a text or at least one message")
     }
 
-    fn item(&mut self, item: &JsonObject<'a>, path: &str) -> Result<(), Error> {
-        let kind = item.text("type", path)?;
+    fn item(&mut self, item: &ClientObject<'a>, path: &str) -> Result<(), Error> {
+        let kind = item.decoded_text("type", path)?;
         match kind.as_deref() {
             None if item.get("role").is_some() => self.said(item, path),
             Some("message") => self.said(item, path),
             Some("item_reference") => Err(reference(path)),
             None if item.get("id").is_some() => Err(reference(path)),
-            None => Err(missing(&of(path, "type"))),
+            None => Err(missing(&member_path(path, "type"))),
             Some("reasoning") => self.thought(item, path),
             Some("function_call") => {
                 let arguments = arguments(item, path)?;
                 self.called(item, path, None, &arguments)
             }
             Some("custom_tool_call") => {
-                let input = item.raw_string("input", path)?.unwrap_or(r#""""#);
+                let input = item.text("input", path)?.unwrap_or(r#""""#);
                 let arguments = quoted(&format!(r#"{{"input":{input}}}"#));
                 self.called(item, path, None, &arguments)
             }
@@ -147,7 +146,7 @@ impl<'a> ConversationWriter<'a> {
                 self.called(item, path, Some(name), &arguments)
             }
             Some("function_call_output" | "custom_tool_call_output") => {
-                let at = of(path, "output");
+                let at = member_path(path, "output");
                 let raw = item.get("output").ok_or_else(|| missing(&at))?;
                 let output = MessageContent::of(raw, &at, self.notes)?;
                 self.answered(item, path, &output.json())
@@ -163,10 +162,10 @@ impl<'a> ConversationWriter<'a> {
     }
 
     /// Adds a message.
-    fn said(&mut self, item: &JsonObject<'a>, path: &str) -> Result<(), Error> {
-        let role = item.text("role", path)?;
-        let role = role.ok_or_else(|| missing(&of(path, "role")))?;
-        let at = of(path, "content");
+    fn said(&mut self, item: &ClientObject<'a>, path: &str) -> Result<(), Error> {
+        let role = item.decoded_text("role", path)?;
+        let role = role.ok_or_else(|| missing(&member_path(path, "role")))?;
+        let at = member_path(path, "content");
         let content = match item.get("content") {
             Some(raw) => MessageContent::of(raw, &at, self.notes)?,
             None if role == "assistant" => MessageContent::Text("".into()),
@@ -191,7 +190,7 @@ impl<'a> ConversationWriter<'a> {
                 self.open_turn(path).content(content.json());
             }
             (other, _) => {
-                let at = of(path, "role");
+                let at = member_path(path, "role");
                 let other = shown(other);
                 return Err(unsupported(
                     &at,
@@ -204,7 +203,7 @@ impl<'a> ConversationWriter<'a> {
 
     /// Adds the thoughts of an assistant, which begin its message. They are dropped where nothing of
     /// the assistant follows.
-    fn thought(&mut self, item: &JsonObject<'a>, path: &str) -> Result<(), Error> {
+    fn thought(&mut self, item: &ClientObject<'a>, path: &str) -> Result<(), Error> {
         let content = item.list("content", path)?.unwrap_or_default();
         let summary = item.list("summary", path)?.unwrap_or_default();
         let (name, parts) = if content.is_empty() {
@@ -218,8 +217,8 @@ impl<'a> ConversationWriter<'a> {
         }
         for (at, part) in parts.into_iter().enumerate() {
             let path = format!("{path}.{name}[{at}]");
-            let part = JsonObject::of(part, &path)?;
-            if let Some(text) = part.raw_string("text", &path)? {
+            let part = ClientObject::of(part, &path)?;
+            if let Some(text) = part.text("text", &path)? {
                 self.open_turn(&path).thought(inner(text));
             }
         }
@@ -229,19 +228,19 @@ impl<'a> ConversationWriter<'a> {
     /// Adds a call of a tool, whose name the item gives or which is its kind.
     fn called(
         &mut self,
-        item: &JsonObject<'a>,
+        item: &ClientObject<'a>,
         path: &str,
         name: Option<&str>,
         arguments: &str,
     ) -> Result<(), Error> {
         let id = call_id(item, path)?;
-        let own = item.text("name", path)?;
+        let own = item.decoded_text("name", path)?;
         let name = match (name, &own) {
             (Some(name), _) => name,
             (None, Some(name)) if !name.is_empty() => name,
-            (None, _) => return Err(missing(&of(path, "name"))),
+            (None, _) => return Err(missing(&member_path(path, "name"))),
         };
-        let namespace = item.text("namespace", path)?;
+        let namespace = item.decoded_text("namespace", path)?;
         let namespace = namespace.as_deref().filter(|name| !name.is_empty());
         let name = self.names.chat_name(namespace, name);
         let call = format!(
@@ -254,10 +253,10 @@ impl<'a> ConversationWriter<'a> {
     }
 
     /// Adds the result of a call, a content as JSON.
-    fn answered(&mut self, item: &JsonObject<'a>, path: &str, output: &str) -> Result<(), Error> {
+    fn answered(&mut self, item: &ClientObject<'a>, path: &str, output: &str) -> Result<(), Error> {
         let id = call_id(item, path)?;
         if !self.calls.contains(&*decoded(id)) {
-            let at = of(path, "call_id");
+            let at = member_path(path, "call_id");
             let shown = shown(&decoded(id));
             return Err(unsupported(
                 &at,
@@ -269,7 +268,7 @@ impl<'a> ConversationWriter<'a> {
         }
         self.begin();
         let message = format!(r#"{{"role":"tool","tool_call_id":{id},"content":{output}}}"#);
-        self.push(&of(path, "output"), &message);
+        self.push(&member_path(path, "output"), &message);
         Ok(())
     }
 
@@ -323,18 +322,22 @@ impl<'a> ConversationWriter<'a> {
 }
 
 /// Returns the arguments of a call as a raw JSON string.
-fn arguments<'a>(item: &JsonObject<'a>, path: &str) -> Result<Cow<'a, str>, Error> {
+fn arguments<'a>(item: &ClientObject<'a>, path: &str) -> Result<Cow<'a, str>, Error> {
     match item.get("arguments") {
         None => Ok(r#""{}""#.into()),
         Some(raw) if raw.starts_with('"') => Ok(raw.into()),
         // An object in the place of its text.
         Some(raw) if raw.starts_with('{') => Ok(quoted(raw).into()),
-        Some(raw) => Err(invalid_type(&of(path, "arguments"), "a string", found(raw))),
+        Some(raw) => Err(invalid_type(
+            &member_path(path, "arguments"),
+            "a string",
+            found(raw),
+        )),
     }
 }
 
 /// Returns an output of another form than a content, as a raw JSON string.
-fn plain_output<'a>(item: &JsonObject<'a>) -> Cow<'a, str> {
+fn plain_output<'a>(item: &ClientObject<'a>) -> Cow<'a, str> {
     let raw = item.get("output").unwrap_or(r#""""#);
     if raw.starts_with('"') {
         raw.into()
@@ -344,14 +347,14 @@ fn plain_output<'a>(item: &JsonObject<'a>) -> Cow<'a, str> {
 }
 
 /// Returns the raw id of the call that an item makes or answers.
-fn call_id<'a>(item: &JsonObject<'a>, path: &str) -> Result<&'a str, Error> {
-    let id = match item.raw_string("call_id", path)? {
+fn call_id<'a>(item: &ClientObject<'a>, path: &str) -> Result<&'a str, Error> {
+    let id = match item.text("call_id", path)? {
         // As the items of the local shell have it.
-        None => item.raw_string("id", path)?,
+        None => item.text("id", path)?,
         id => id,
     };
     id.filter(|id| !inner(id).is_empty())
-        .ok_or_else(|| missing(&of(path, "call_id")))
+        .ok_or_else(|| missing(&member_path(path, "call_id")))
 }
 
 fn reference(path: &str) -> Error {

@@ -1,8 +1,7 @@
 //! Notes on what a request loses while it is read, each said once.
 
+use crate::dialect::chat::field_error::shown;
 use std::borrow::Cow;
-
-use crate::dialect::responses::object::shown;
 
 /// The most kinds of items and parts that a note names.
 const MOST_KINDS: usize = 8;

@@ -4,16 +4,16 @@ use std::fmt::Write as _;
 
 use super::notes::RequestNotes;
 use crate::{
-    dialect::{
-        chat::field_error::missing,
-        responses::object::{JsonObject, shown},
+    dialect::chat::{
+        client_object::ClientObject,
+        field_error::{missing, shown},
     },
     error::Error,
 };
 
 /// Returns `response_format` of the chat format; `None` where the answer is plain text.
 pub(super) fn response_format(
-    text: &JsonObject<'_>,
+    text: &ClientObject<'_>,
     notes: &mut RequestNotes,
 ) -> Result<Option<String>, Error> {
     if text
@@ -23,11 +23,11 @@ pub(super) fn response_format(
         notes.say("text.verbosity is dropped: no engine here has it");
     }
     let path = "text.format";
-    let Some(raw) = text.raw_object("format", "text")? else {
+    let Some(raw) = text.object("format", "text")? else {
         return Ok(None);
     };
-    let format = JsonObject::of(raw, path)?;
-    let kind = format.text("type", path)?;
+    let format = ClientObject::of(raw, path)?;
+    let kind = format.decoded_text("type", path)?;
     match kind.as_deref() {
         None => Err(missing("text.format.type")),
         Some("text") => Ok(None),
@@ -42,14 +42,14 @@ pub(super) fn response_format(
 }
 
 /// Returns a format with a schema, which keeps its bytes.
-fn schema(format: &JsonObject<'_>, path: &str) -> Result<String, Error> {
+fn schema(format: &ClientObject<'_>, path: &str) -> Result<String, Error> {
     let schema = format
-        .raw_object("schema", path)?
+        .object("schema", path)?
         .ok_or_else(|| missing("text.format.schema"))?;
-    let name = format.raw_string("name", path)?.unwrap_or(r#""response""#);
+    let name = format.text("name", path)?.unwrap_or(r#""response""#);
     let mut json = format!(r#"{{"type":"json_schema","json_schema":{{"name":{name}"#);
     // Writing to a string cannot fail.
-    if let Some(description) = format.raw_string("description", path)? {
+    if let Some(description) = format.text("description", path)? {
         let _ = write!(json, r#","description":{description}"#);
     }
     let _ = write!(json, r#","schema":{schema}"#);

@@ -5,13 +5,12 @@ use crate::{
     body::peek::found,
     dialect::{
         chat::{
-            field_error::{invalid_type, missing, unsupported},
+            client_object::{ClientObject, elements},
+            field_error::{invalid_type, missing, shown, unsupported},
+            field_path::member_path,
             json_text::{decoded, quoted},
         },
-        responses::{
-            object::{JsonObject, elements, of, shown},
-            tool_names::ToolNames,
-        },
+        responses::tool_names::ToolNames,
     },
     error::Error,
 };
@@ -45,8 +44,8 @@ pub(super) fn chat_choice(
     if !raw.starts_with('{') {
         return Err(invalid_type(PATH, "a string or an object", found(raw)));
     }
-    let choice = JsonObject::of(raw, PATH)?;
-    let kind = choice.text("type", PATH)?;
+    let choice = ClientObject::of(raw, PATH)?;
+    let kind = choice.decoded_text("type", PATH)?;
     match kind.as_deref() {
         Some("allowed_tools") => allowed(&choice, names, notes).map(Some),
         Some(kind) if CALLED.contains(&kind) => {
@@ -101,16 +100,16 @@ fn word<'a>(raw: &'a str, path: &str) -> Result<&'a str, Error> {
 
 /// Reads a choice among some of the tools.
 fn allowed(
-    choice: &JsonObject<'_>,
+    choice: &ClientObject<'_>,
     names: &ToolNames,
     notes: &mut RequestNotes,
 ) -> Result<String, Error> {
     let path = "tool_choice";
     // In an object of its own, as the chat format has it.
-    let nested = choice.raw_object("allowed_tools", path)?;
-    let nested = nested.map(|raw| JsonObject::of(raw, path)).transpose()?;
+    let nested = choice.object("allowed_tools", path)?;
+    let nested = nested.map(|raw| ClientObject::of(raw, path)).transpose()?;
     let choice = nested.as_ref().unwrap_or(choice);
-    let mode = match choice.raw_string("mode", path)? {
+    let mode = match choice.text("mode", path)? {
         Some(raw) => word(raw, "tool_choice.mode")?,
         None => r#""auto""#,
     };
@@ -123,11 +122,11 @@ fn allowed(
         .enumerate()
     {
         let path = format!("tool_choice.tools[{at}]");
-        let tool = JsonObject::of(tool, &path)?;
-        match tool.text("type", &path)?.as_deref() {
+        let tool = ClientObject::of(tool, &path)?;
+        match tool.decoded_text("type", &path)?.as_deref() {
             Some("namespace") => {
-                let name = tool.text("name", &path)?;
-                let name = name.ok_or_else(|| missing(&of(&path, "name")))?;
+                let name = tool.decoded_text("name", &path)?;
+                let name = name.ok_or_else(|| missing(&member_path(&path, "name")))?;
                 left.extend(names.of_namespace(&name).into_iter().map(str::to_owned));
             }
             None => left.push(offered(&tool, &path, names)?),
@@ -153,13 +152,15 @@ fn allowed(
 }
 
 /// Returns the engine's name of a tool that is named at `path` and has to be offered.
-fn offered(tool: &JsonObject<'_>, path: &str, names: &ToolNames) -> Result<String, Error> {
+fn offered(tool: &ClientObject<'_>, path: &str, names: &ToolNames) -> Result<String, Error> {
     let nested = CALLED.iter().find_map(|kind| tool.get(kind));
-    let nested = nested.map(|raw| JsonObject::of(raw, path)).transpose()?;
+    let nested = nested.map(|raw| ClientObject::of(raw, path)).transpose()?;
     let tool = nested.as_ref().unwrap_or(tool);
-    let at = of(path, "name");
-    let name = tool.text("name", path)?.ok_or_else(|| missing(&at))?;
-    let namespace = tool.text("namespace", path)?;
+    let at = member_path(path, "name");
+    let name = tool
+        .decoded_text("name", path)?
+        .ok_or_else(|| missing(&at))?;
+    let namespace = tool.decoded_text("namespace", path)?;
     let chat = names.chat_name(namespace.as_deref().filter(|n| !n.is_empty()), &name);
     if names.is_offered(&chat) {
         return Ok(chat.into_owned());

@@ -10,13 +10,12 @@ use crate::{
     body::peek::found,
     dialect::{
         chat::{
-            field_error::{invalid_type, missing, unsupported},
+            client_object::{ClientObject, elements},
+            field_error::{invalid_type, missing, shown, unsupported},
+            field_path::member_path,
             json_text::{inner, quoted},
         },
-        responses::{
-            object::{JsonObject, elements, of, shown},
-            tool_names::{ClientTool, ToolNames},
-        },
+        responses::tool_names::{ClientTool, ToolNames},
     },
     error::Error,
 };
@@ -41,7 +40,7 @@ pub(super) struct ChatTools {
 
 /// A tool of the list that an engine can be offered.
 struct OfferedTool<'a> {
-    tool: JsonObject<'a>,
+    tool: ClientObject<'a>,
     path: String,
     named: ClientTool,
 }
@@ -83,9 +82,9 @@ fn read<'a>(
     offered: &mut Vec<OfferedTool<'a>>,
     notes: &mut RequestNotes,
 ) -> Result<(), Error> {
-    let tool = JsonObject::of(raw, path)?;
-    let kind = tool.text("type", path)?;
-    let kind = kind.ok_or_else(|| missing(&of(path, "type")))?;
+    let tool = ClientObject::of(raw, path)?;
+    let kind = tool.decoded_text("type", path)?;
+    let kind = kind.ok_or_else(|| missing(&member_path(path, "type")))?;
     match &*kind {
         "function" | "custom" => {
             let name = name(&tool, path)?;
@@ -133,7 +132,7 @@ fn refuse_same_names(offered: &[OfferedTool<'_>]) -> Result<(), Error> {
     for OfferedTool { named, path, .. } in offered {
         let name = (named.namespace.as_deref(), &*named.name);
         if let Some(first) = first.insert(name, path) {
-            let at = of(path, "name");
+            let at = member_path(path, "name");
             let shown = shown(&named.name);
             let message = format!("`{at}` is '{shown}', and so is that of `{first}`: send it once");
             return Err(unsupported(&at, message));
@@ -143,9 +142,9 @@ fn refuse_same_names(offered: &[OfferedTool<'_>]) -> Result<(), Error> {
 }
 
 /// Returns the name of a tool or namespace.
-fn name(tool: &JsonObject<'_>, path: &str) -> Result<String, Error> {
-    let name = tool.text("name", path)?;
-    let at = of(path, "name");
+fn name(tool: &ClientObject<'_>, path: &str) -> Result<String, Error> {
+    let name = tool.decoded_text("name", path)?;
+    let at = member_path(path, "name");
     let name = name.ok_or_else(|| missing(&at))?;
     if name.is_empty() || name.len() > LONGEST_NAME {
         return Err(unsupported(
@@ -170,7 +169,7 @@ impl OfferedTool<'_> {
             r#"{{"type":"function","function":{{"name":{}"#,
             quoted(chat)
         );
-        let description = tool.raw_string("description", path)?;
+        let description = tool.text("description", path)?;
         let description = if named.custom {
             Some(self.described(description.map_or("", inner), notes)?)
         } else {
@@ -183,7 +182,7 @@ impl OfferedTool<'_> {
         let parameters = if named.custom {
             Some(INPUT_SCHEMA)
         } else {
-            tool.raw_object("parameters", path)?
+            tool.object("parameters", path)?
         };
         if let Some(parameters) = parameters {
             let _ = write!(json, r#","parameters":{parameters}"#);
@@ -198,15 +197,15 @@ impl OfferedTool<'_> {
     /// Returns the description of a tool that takes a text, as JSON: with its grammar, which engines
     /// do not enforce.
     fn described(&self, text: &str, notes: &mut RequestNotes) -> Result<String, Error> {
-        let path = of(&self.path, "format");
+        let path = member_path(&self.path, "format");
         let grammar = match self.tool.get("format") {
             None => None,
             Some(raw) if !raw.starts_with('{') => {
                 return Err(invalid_type(&path, "an object", found(raw)));
             }
             Some(raw) => {
-                let format = JsonObject::of(raw, &path)?;
-                format.raw_string("definition", &path)?
+                let format = ClientObject::of(raw, &path)?;
+                format.text("definition", &path)?
             }
         };
         let Some(grammar) = grammar else {
