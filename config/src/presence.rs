@@ -169,76 +169,55 @@ mod tests {
     use super::*;
     use crate::layers::{ConfigFlags, load_text};
 
+    /// Returns what is missing in a folder for an engine with this model file, command and variable.
+    fn missing_in(folder: &Path, model: &str, command: &str, key: &str) -> Problems {
+        let text = format!(
+            "[[engine]]\nname = \"a\"\nkind = \"llamacpp\"\nmodel_path = {model:?}\n\
+             command = [{command:?}]\napi_key_env = {key:?}\n"
+        );
+        let file = folder.join("crucible.toml");
+        let loaded = load_text(Some((&file, Ok(text))), &[], &ConfigFlags::default());
+        let loaded = loaded.unwrap_or_else(|p| panic!("{p}"));
+        let variables = |name: &str| match name {
+            "SET" => Some("token".into()),
+            "EMPTY" => Some(OsString::new()),
+            "PATH" => Some(folder.as_os_str().to_owned()),
+            _ => None,
+        };
+        missing_for(&loaded.config.engines, &loaded.origins, &variables)
+    }
+
     #[test]
     fn each_thing_that_is_not_there_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         fs::write(at("model.gguf"), "").unwrap();
         fs::write(at("plain"), "").unwrap();
-        let program = env::current_exe().unwrap();
-        let program = program.display().to_string();
-        let text = |model: &str, command: &str, key: &str| {
-            format!(
-                "[[engine]]\nname = \"a\"\nkind = \"llamacpp\"\nmodel_path = {model:?}\n\
-                 command = [{command:?}]\napi_key_env = {key:?}\n"
-            )
-        };
-        for (model, command, key, expected) in [
-            ("model.gguf", program.as_str(), "SET", &[][..]),
+        let plain = at("plain").display().to_string();
+        let program = env::current_exe().unwrap().display().to_string();
+        let model = |model| (model, program.as_str(), "SET");
+        let command = |command| ("model.gguf", command, "SET");
+        let key = |key| ("model.gguf", program.as_str(), key);
+        for ((model, command, key), expected) in [
+            (model("model.gguf"), &[][..]),
             (
-                "absent.gguf",
-                &program,
-                "SET",
+                model("absent.gguf"),
                 &["engine[0].model_path", "absent.gguf", "toml:4"],
             ),
+            (model("."), &["engine[0].model_path", "the folder"]),
             (
-                ".",
-                &program,
-                "SET",
-                &["engine[0].model_path", "the folder"],
-            ),
-            (
-                "model.gguf",
-                "no-such-program",
-                "SET",
+                command("no-such-program"),
                 &["engine[0].command", "of PATH", "toml:5"],
             ),
+            (command("/no/such"), &["engine[0].command", "\"/no/such\""]),
+            (command(&plain), &["may not be executed"]),
             (
-                "model.gguf",
-                "/no/such",
-                "SET",
-                &["engine[0].command", "\"/no/such\""],
-            ),
-            (
-                "model.gguf",
-                at("plain").to_str().unwrap(),
-                "SET",
-                &["may not be executed"],
-            ),
-            (
-                "model.gguf",
-                &program,
-                "UNSET",
+                key("UNSET"),
                 &["engine[0].api_key_env", "\"UNSET\"", "toml:6"],
             ),
-            (
-                "model.gguf",
-                &program,
-                "EMPTY",
-                &["engine[0].api_key_env", "not set"],
-            ),
+            (key("EMPTY"), &["engine[0].api_key_env", "not set"]),
         ] {
-            let file = at("crucible.toml");
-            let text = text(model, command, key);
-            let loaded = load_text(Some((&file, Ok(text))), &[], &ConfigFlags::default());
-            let loaded = loaded.unwrap_or_else(|p| panic!("{p}"));
-            let variables = |name: &str| match name {
-                "SET" => Some("token".into()),
-                "EMPTY" => Some(OsString::new()),
-                "PATH" => Some(folder.path().as_os_str().to_owned()),
-                _ => None,
-            };
-            let told = missing_for(&loaded.config.engines, &loaded.origins, &variables);
+            let told = missing_in(folder.path(), model, command, key);
             assert_eq!(told.0.len(), usize::from(!expected.is_empty()), "{told}");
             for part in expected {
                 assert!(told.to_string().contains(part), "{part}: {told}");

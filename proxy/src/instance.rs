@@ -44,13 +44,33 @@ pub struct Instance {
     config: LiveConfig,
     addrs: Vec<SocketAddr>,
     metrics_addr: Option<SocketAddr>,
-    connections: TaskTracker,
     /// The slots of the clients' listeners.
     slots: Vec<Arc<ConnectionSlots>>,
+    tasks: InstanceTasks,
+}
+
+/// The tasks of an instance, and the tokens that end them, in the order of the drain.
+#[derive(Default)]
+struct InstanceTasks {
+    /// One task for each connection of a client.
+    connections: TaskTracker,
     background: TaskTracker,
+    /// Nothing new is accepted.
     stop: CancellationToken,
+    /// Streams end with an error.
+    ending: CancellationToken,
+    /// Connections are cut.
     kill: CancellationToken,
-    router_cancel: CancellationToken,
+    /// The router and the tasks in the background end.
+    router: CancellationToken,
+}
+
+/// The sockets of an instance, bound and not yet served.
+struct BoundListeners {
+    clients: Vec<Listener>,
+    metrics: Option<Listener>,
+    addrs: Vec<SocketAddr>,
+    metrics_addr: Option<SocketAddr>,
 }
 
 /// Counts connections from their opening to their end.
@@ -66,43 +86,6 @@ fn counting(log: LostLines, connections: usize) -> io::Result<Metrics> {
     metrics.set_connections_limit(u32::try_from(connections).unwrap_or(u32::MAX));
     metrics.config_loaded(SystemTime::now());
     Ok(metrics)
-}
-
-/// Binds the sockets for clients, and the one of `metrics_listen`.
-fn bind(config: &Config, metrics: &Metrics) -> io::Result<(Vec<Listener>, Option<Listener>)> {
-    let limits = ConnectionLimits {
-        header_bytes: config.limits.header,
-        header: config.timeouts.header,
-        client_stall: config.timeouts.client_stall,
-        linger: config.limits.body.max(LINGER),
-    };
-    let counts = metrics.clone();
-    let slots = ConnectionSlots::new(
-        descriptors::affordable(config.limits.connections),
-        Arc::new(move || counts.connection_evicted()),
-    );
-    let on_open = counted(metrics);
-    let mut listeners = Vec::new();
-    for addr in &config.listen {
-        listeners.push(
-            Listener::bind(*addr, limits, Arc::clone(&slots), Arc::clone(&on_open))
-                .map_err(|e| named(*addr, &e))?,
-        );
-    }
-    let metrics_listener = match config.metrics_listen {
-        Some(addr) => Some(
-            // Scrapers are no clients, and are not counted as such.
-            Listener::bind(
-                addr,
-                limits,
-                ConnectionSlots::new(SCRAPERS, Arc::new(|| {})),
-                Arc::new(|| Box::new(())),
-            )
-            .map_err(|e| named(addr, &e))?,
-        ),
-        None => None,
-    };
-    Ok((listeners, metrics_listener))
 }
 
 /// Starts the export of spans, where it is configured, and returns the way to it.
@@ -127,6 +110,160 @@ fn claim(config: &Config) -> Arc<StateDir> {
     Arc::new(state)
 }
 
+/// Starts the router, the event log and the ways to engines, and puts the state of the handlers together.
+fn assemble(
+    config: &LiveConfig,
+    metrics: Metrics,
+    state: Arc<StateDir>,
+    listeners: &BoundListeners,
+    tasks: &InstanceTasks,
+) -> io::Result<AppState> {
+    let current = config.current();
+    let background = &tasks.background;
+    let (events, writer) = events::configured(&current, &metrics);
+    let loads = Arc::<RecentLoads>::default();
+    let spans = spans(&current, &metrics, background, &tasks.router)?;
+    let timeline = Timeline::default();
+    let observer = LoggedObserver {
+        observer: metrics.clone(),
+        events: events.clone(),
+        last: Arc::clone(&loads) as Arc<dyn EventObserver>,
+        timeline: timeline.clone(),
+    };
+    let source = config.clone();
+    let router = RouterHandle::start(
+        Arc::new(move || source.current()),
+        Arc::clone(&state),
+        config.subscribe(),
+        discovery::places(Path::new("/"), &listeners.own_addrs()),
+        Arc::new(observer),
+        background,
+        tasks.router.clone(),
+    );
+    if !current.keys.is_empty() {
+        events::charge_today(&current.state_dir, router.daily_tokens());
+    }
+    router.remember(Arc::clone(&state), background, tasks.router.clone());
+    if let Some(writer) = writer {
+        background.spawn(writer.run(router.clone(), state, tasks.router.clone()));
+    }
+    let upstream = Upstream::new(current.timeouts.connect, metrics.clone());
+    background.spawn(upstream.clone().sweep(tasks.router.clone()));
+    let sinks = LedgerSinks {
+        events: events.clone(),
+        spans,
+        loads,
+        timeline,
+    };
+    let app = AppState::new(
+        config.clone(),
+        router,
+        metrics,
+        upstream,
+        tasks.stop.clone(),
+        tasks.ending.clone(),
+        sinks,
+    );
+    let meter = EnergyMeter::new(events, app.machine.clone(), Arc::clone(&app.active));
+    background.spawn(meter.run(tasks.router.clone()));
+    Ok(app)
+}
+
+// === impl InstanceTasks ===
+
+impl InstanceTasks {
+    /// Starts the tasks that look after the state while it is served.
+    fn watch_over(&self, app: &AppState) {
+        let (background, stop) = (&self.background, &self.router);
+        background.spawn(prompt_watch::run(app.clone(), stop.clone()));
+        background.spawn(live::run(app.clone(), stop.clone()));
+        background.spawn(tunings::watch(app.clone(), stop.clone()));
+        background.spawn(Arc::clone(&app.ledger).run(stop.clone()));
+    }
+}
+
+// === impl BoundListeners ===
+
+impl BoundListeners {
+    /// Binds the sockets for clients, and the one of `metrics_listen`.
+    fn bind(config: &Config, metrics: &Metrics) -> io::Result<Self> {
+        let limits = ConnectionLimits {
+            header_bytes: config.limits.header,
+            header: config.timeouts.header,
+            client_stall: config.timeouts.client_stall,
+            linger: config.limits.body.max(LINGER),
+        };
+        let counts = metrics.clone();
+        let slots = ConnectionSlots::new(
+            descriptors::affordable(config.limits.connections),
+            Arc::new(move || counts.connection_evicted()),
+        );
+        let on_open = counted(metrics);
+        let mut clients = Vec::new();
+        for addr in &config.listen {
+            clients.push(
+                Listener::bind(*addr, limits, Arc::clone(&slots), Arc::clone(&on_open))
+                    .map_err(|e| named(*addr, &e))?,
+            );
+        }
+        let metrics = match config.metrics_listen {
+            Some(addr) => Some(
+                // Scrapers are no clients, and are not counted as such.
+                Listener::bind(
+                    addr,
+                    limits,
+                    ConnectionSlots::new(SCRAPERS, Arc::new(|| {})),
+                    Arc::new(|| Box::new(())),
+                )
+                .map_err(|e| named(addr, &e))?,
+            ),
+            None => None,
+        };
+        let addrs = clients.iter().map(Listener::addr);
+        let addrs = addrs.collect::<io::Result<_>>()?;
+        let metrics_addr = metrics.as_ref().map(Listener::addr).transpose()?;
+        Ok(Self {
+            clients,
+            metrics,
+            addrs,
+            metrics_addr,
+        })
+    }
+
+    /// Returns the addresses at which this instance answers.
+    fn own_addrs(&self) -> Vec<SocketAddr> {
+        self.addrs
+            .iter()
+            .copied()
+            .chain(self.metrics_addr)
+            .collect()
+    }
+
+    /// Serves all of them.
+    fn serve(self, app: &AppState, tasks: &InstanceTasks) {
+        let service = edge::edge(app);
+        let on_refuse = edge::on_refuse(app);
+        for listener in self.clients {
+            tasks.background.spawn(listener.run(
+                service.clone(),
+                Arc::clone(&on_refuse),
+                tasks.connections.clone(),
+                tasks.stop.clone(),
+                tasks.kill.clone(),
+            ));
+        }
+        if let Some(listener) = self.metrics {
+            tasks.background.spawn(listener.run(
+                edge::metrics_edge(app),
+                on_refuse,
+                tasks.connections.clone(),
+                tasks.stop.clone(),
+                tasks.kill.clone(),
+            ));
+        }
+    }
+}
+
 // === impl Instance ===
 
 impl Instance {
@@ -139,104 +276,24 @@ impl Instance {
         reason = "sockets and tasks need the runtime that a caller outside of one has to enter"
     )]
     pub async fn start(config: LiveConfig, log: LostLines) -> io::Result<Self> {
-        let background = TaskTracker::new();
-        let connections = TaskTracker::new();
-        let stop = CancellationToken::new();
-        let ending = CancellationToken::new();
-        let kill = CancellationToken::new();
-        let router_cancel = CancellationToken::new();
+        let tasks = InstanceTasks::default();
         let current = config.current();
         let metrics = counting(log, current.limits.connections)?;
-        let (listeners, metrics_listener) = bind(&current, &metrics)?;
-        let addrs = listeners
-            .iter()
-            .map(Listener::addr)
-            .collect::<io::Result<Vec<_>>>()?;
-        let slots = listeners.iter().map(Listener::slots).collect();
-        let metrics_addr = metrics_listener.as_ref().map(Listener::addr).transpose()?;
+        let listeners = BoundListeners::bind(&current, &metrics)?;
         // Only now: who finds its address taken has no claim on anything.
         let state = claim(&current);
-        let own: Vec<_> = addrs.iter().copied().chain(metrics_addr).collect();
-        let (events, writer) = events::configured(&current, &metrics);
-        let loads = Arc::<RecentLoads>::default();
-        let spans = spans(&current, &metrics, &background, &router_cancel)?;
-        let timeline = Timeline::default();
-        let source = config.clone();
-        let observer = LoggedObserver {
-            observer: metrics.clone(),
-            events: events.clone(),
-            last: Arc::clone(&loads) as Arc<dyn EventObserver>,
-            timeline: timeline.clone(),
-        };
-        let router = RouterHandle::start(
-            Arc::new(move || source.current()),
-            Arc::clone(&state),
-            config.subscribe(),
-            discovery::places(Path::new("/"), &own),
-            Arc::new(observer),
-            &background,
-            router_cancel.clone(),
-        );
-        if !current.keys.is_empty() {
-            events::charge_today(&current.state_dir, router.daily_tokens());
-        }
-        router.remember(Arc::clone(&state), &background, router_cancel.clone());
-        if let Some(writer) = writer {
-            background.spawn(writer.run(router.clone(), state, router_cancel.clone()));
-        }
-        let upstream = Upstream::new(current.timeouts.connect, metrics.clone());
-        background.spawn(upstream.clone().sweep(router_cancel.clone()));
-        let app = AppState::new(
-            config.clone(),
-            router,
-            metrics,
-            upstream,
-            stop.clone(),
-            ending,
-            LedgerSinks {
-                events: events.clone(),
-                spans,
-                loads,
-                timeline,
-            },
-        );
-        background.spawn(prompt_watch::run(app.clone(), router_cancel.clone()));
-        let meter = EnergyMeter::new(events, app.machine.clone(), Arc::clone(&app.active));
-        background.spawn(meter.run(router_cancel.clone()));
-        background.spawn(live::run(app.clone(), router_cancel.clone()));
-        background.spawn(tunings::watch(app.clone(), router_cancel.clone()));
-        background.spawn(Arc::clone(&app.ledger).run(router_cancel.clone()));
-        let service = edge::edge(&app);
-        let on_refuse = edge::on_refuse(&app);
-        for listener in listeners {
-            background.spawn(listener.run(
-                service.clone(),
-                Arc::clone(&on_refuse),
-                connections.clone(),
-                stop.clone(),
-                kill.clone(),
-            ));
-        }
-        if let Some(listener) = metrics_listener {
-            background.spawn(listener.run(
-                edge::metrics_edge(&app),
-                on_refuse,
-                connections.clone(),
-                stop.clone(),
-                kill.clone(),
-            ));
-        }
+        let app = assemble(&config, metrics, state, &listeners, &tasks)?;
+        tasks.watch_over(&app);
+        let (addrs, metrics_addr) = (listeners.addrs.clone(), listeners.metrics_addr);
+        let slots = listeners.clients.iter().map(Listener::slots).collect();
+        listeners.serve(&app, &tasks);
         Ok(Self {
             app,
             config,
             addrs,
             metrics_addr,
-            connections,
             slots,
-            background,
-            stop,
-            kill,
-            router_cancel,
+            tasks,
         })
     }
 
@@ -289,8 +346,8 @@ impl Instance {
 
     /// Ends without a drain, for a start that came to nothing.
     pub async fn end(self) {
-        self.stop.cancel();
-        self.kill.cancel();
+        self.tasks.stop.cancel();
+        self.tasks.kill.cancel();
         self.app.router.shutdown().await;
         self.finish().await;
     }
@@ -299,8 +356,8 @@ impl Instance {
     async fn drain(self, signals: &mut InstanceSignals) {
         let budget = self.config.current().timeouts.drain;
         tracing::info!(budget_s = budget.as_secs(), "draining");
-        self.stop.cancel();
-        self.connections.close();
+        self.tasks.stop.cancel();
+        self.tasks.connections.close();
         let until = Instant::now() + budget;
         let drained = async {
             if timeout_at(until, self.app.active.emptied()).await.is_err() {
@@ -308,7 +365,9 @@ impl Instance {
             }
             // The last bytes are handed to the sockets after an answer has ended; a client that reads
             // slowly takes as long for them as it would for the rest of a stream.
-            while timeout(LAST_WORDS, self.connections.wait()).await.is_err()
+            while timeout(LAST_WORDS, self.tasks.connections.wait())
+                .await
+                .is_err()
                 && Instant::now() < until
                 && self.slots.iter().any(|slots| slots.are_writing())
             {}
@@ -317,7 +376,7 @@ impl Instance {
             () = drained => false,
             () = signals.end() => true,
         };
-        self.kill.cancel();
+        self.tasks.kill.cancel();
         if !at_once {
             self.app.router.shutdown().await;
         }
@@ -327,13 +386,13 @@ impl Instance {
 
     async fn finish(self) {
         // Connections that were cut end theirs; the event log is still written.
-        self.connections.close();
-        let _ = timeout(LAST_WORDS, self.connections.wait()).await;
+        self.tasks.connections.close();
+        let _ = timeout(LAST_WORDS, self.tasks.connections.wait()).await;
         self.app.ledger.settle();
-        self.router_cancel.cancel();
-        self.background.close();
+        self.tasks.router.cancel();
+        self.tasks.background.close();
         tokio::select! {
-            () = self.background.wait() => {}
+            () = self.tasks.background.wait() => {}
             () = sleep(LAST_WORDS) => {}
         }
         self.app.ledger.settle();

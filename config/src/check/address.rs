@@ -12,6 +12,18 @@ use crate::{
 /// The words for the origin of a value that no layer sets, so that the engine's kind decides.
 pub(super) const KIND_DEFAULT: &str = "default of its kind";
 
+/// The words for an address that an engine may have.
+const EXPECTED: &str = "an address such as \"http://127.0.0.1:1234\"";
+
+/// The check of one engine's address: where it stands and what it says.
+struct AddressCheck<'a> {
+    path: &'a str,
+    source: String,
+    text: String,
+    manage: Manage,
+    report: &'a mut ProblemReport,
+}
+
 /// Reads the address of engine number `i` (from 0). Without one the default of its kind is filled
 /// in; `None` for a child that Crucible starts on a port of its own choice, and after an error.
 pub(super) fn engine_url(
@@ -26,85 +38,40 @@ pub(super) fn engine_url(
         if manage == Manage::Spawn || report.has(&path) {
             return None;
         }
-        let Some(default) = kind.profile().default_url else {
-            let source = settings.source(&path);
-            report.error(
-                &path,
-                &source,
-                "no url",
-                "the engine's address",
-                "add url = \"http://...\"",
-            );
-            return None;
-        };
-        settings.fill(&path, Value::Text(default.into()), KIND_DEFAULT);
+        fill_default(settings, &path, kind, report)?;
     }
-    let source = settings.source(&path);
-    let text = settings.find(&path).unwrap_or_default();
-    let expected = "an address such as \"http://127.0.0.1:1234\"";
-    let mut url = match Url::parse(&text) {
-        Ok(url) if url.scheme() == "http" => url,
-        Ok(url) if url.scheme() == "https" && manage != Manage::Spawn => url,
-        Ok(url) if url.has_host() => {
-            let found = format!("the scheme {:?}", url.scheme());
-            let expected = if manage == Manage::Spawn {
-                "http, since a child is started without TLS"
-            } else {
-                "http or https"
-            };
-            report.error(&path, &source, &found, expected, "");
-            return None;
-        }
-        _ => {
-            let found = if may_hold_a_secret(&text) {
-                "a text that is no URL".into()
-            } else {
-                kind::quoted(&text)
-            };
-            let hint = if text.contains("://") {
-                ""
-            } else {
-                "add http:// in front"
-            };
-            report.error(&path, &source, &found, expected, hint);
-            return None;
-        }
+    let mut check = AddressCheck {
+        source: settings.source(&path),
+        text: settings.find(&path).unwrap_or_default(),
+        path: &path,
+        manage,
+        report,
     };
-    if !url.username().is_empty() || url.password().is_some() {
-        let hint = "put the token into an environment variable and its name into api_key_env";
+    let url = check.parsed()?;
+    let url = check.origin_only(url)?;
+    check.reachable(url)
+}
+
+/// Gives an engine without an address the default of its kind; `None`, after an error, where the kind has
+/// none.
+fn fill_default(
+    settings: &mut Settings,
+    path: &str,
+    kind: EngineKind,
+    report: &mut ProblemReport,
+) -> Option<()> {
+    let Some(default) = kind.profile().default_url else {
         report.error(
-            &path,
-            &source,
-            "an address with credentials",
-            expected,
-            hint,
+            path,
+            &settings.source(path),
+            "no url",
+            "the engine's address",
+            "add url = \"http://...\"",
         );
         return None;
-    }
-    if matches!(url.path(), "/v1" | "/v1/") {
-        let hint = "Crucible adds the paths itself";
-        report.warn(
-            &path,
-            &source,
-            "an address that ends in /v1",
-            "an address without a path",
-            hint,
-        );
-        url.set_path("/");
-    }
-    if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
-        let hint = "Crucible adds the paths itself";
-        // Shown without it: keys of gateways stand in paths and queries.
-        let origin = url.origin().ascii_serialization();
-        let found = format!("something behind {origin:?}");
-        report.error(&path, &source, &found, "an address without a path", hint);
-    }
-    if url.port() == Some(0) || url.host_str().is_some_and(|host| host.contains('*')) {
-        let hint = "an engine on this machine has \"127.0.0.1\" and the port that it tells";
-        report.error(&path, &source, &kind::quoted(&text), expected, hint);
-        return None;
-    }
-    Some(url)
+    };
+    settings.fill(path, Value::Text(default.into()), KIND_DEFAULT);
+    Some(())
 }
 
 /// Whether a wrong address may hold a password, a query or a header's value, so that messages must
@@ -136,6 +103,7 @@ pub(super) fn api_key_env(
     }
     Some(name)
 }
+
 /// Reads the address of the collector of spans; `None` where there is none, and after an error.
 pub(super) fn collector(settings: &Settings, report: &mut ProblemReport) -> Option<Url> {
     let path = otlp::ENDPOINT.path();
@@ -158,4 +126,81 @@ pub(super) fn collector(settings: &Settings, report: &mut ProblemReport) -> Opti
     let source = settings.source(&path);
     report.error(&path, &source, &found, expected, hint);
     None
+}
+
+// === impl AddressCheck ===
+
+impl AddressCheck<'_> {
+    /// Parses the address and checks its scheme.
+    fn parsed(&mut self) -> Option<Url> {
+        match Url::parse(&self.text) {
+            Ok(url) if url.scheme() == "http" => Some(url),
+            Ok(url) if url.scheme() == "https" && self.manage != Manage::Spawn => Some(url),
+            Ok(url) if url.has_host() => {
+                let expected = if self.manage == Manage::Spawn {
+                    "http, since a child is started without TLS"
+                } else {
+                    "http or https"
+                };
+                self.error(&format!("the scheme {:?}", url.scheme()), expected, "");
+                None
+            }
+            _ => {
+                let found = if may_hold_a_secret(&self.text) {
+                    "a text that is no URL".into()
+                } else {
+                    kind::quoted(&self.text)
+                };
+                let hint = if self.text.contains("://") {
+                    ""
+                } else {
+                    "add http:// in front"
+                };
+                self.error(&found, EXPECTED, hint);
+                None
+            }
+        }
+    }
+
+    /// Refuses credentials, and whatever stands behind the port. A `/v1` there is taken away.
+    fn origin_only(&mut self, mut url: Url) -> Option<Url> {
+        if !url.username().is_empty() || url.password().is_some() {
+            let hint = "put the token into an environment variable and its name into api_key_env";
+            self.error("an address with credentials", EXPECTED, hint);
+            return None;
+        }
+        let hint = "Crucible adds the paths itself";
+        if matches!(url.path(), "/v1" | "/v1/") {
+            self.report.warn(
+                self.path,
+                &self.source,
+                "an address that ends in /v1",
+                "an address without a path",
+                hint,
+            );
+            url.set_path("/");
+        }
+        if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
+            // Shown without it: keys of gateways stand in paths and queries.
+            let origin = url.origin().ascii_serialization();
+            let found = format!("something behind {origin:?}");
+            self.error(&found, "an address without a path", hint);
+        }
+        Some(url)
+    }
+
+    /// Refuses a port and a host to which nothing can be sent.
+    fn reachable(&mut self, url: Url) -> Option<Url> {
+        if url.port() == Some(0) || url.host_str().is_some_and(|host| host.contains('*')) {
+            let hint = "an engine on this machine has \"127.0.0.1\" and the port that it tells";
+            self.error(&kind::quoted(&self.text), EXPECTED, hint);
+            return None;
+        }
+        Some(url)
+    }
+
+    fn error(&mut self, found: &str, expected: &str, hint: &str) {
+        self.report
+            .error(self.path, &self.source, found, expected, hint);
+    }
 }

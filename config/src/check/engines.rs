@@ -97,6 +97,7 @@ fn address(url: &Url) -> (String, Option<u16>) {
     (host, url.port_or_known_default())
 }
 
+/// Reads the table of engine number `i` (from 0); `None`, after an error, where it has no name or no kind.
 fn engine(
     settings: &mut Settings,
     i: usize,
@@ -107,10 +108,9 @@ fn engine(
     let kind = engine_kind(settings, i, report);
     let (name, kind) = (name?, kind?);
     let profile = kind.profile();
-    let spawn = profile.spawn;
     let model_path = paths::path(settings, &engine::MODEL_PATH.item(i), report)
         .map(|path| folder.map_or_else(|| path.clone(), |folder| folder.join(&path)));
-    let serves_a_file = spawn.is_some_and(|spawn| spawn.needs_model_file);
+    let serves_a_file = profile.spawn.is_some_and(|spawn| spawn.needs_model_file);
     let manage = settings.find(&engine::MANAGE.item(i));
     let manage = manage.unwrap_or(if serves_a_file && model_path.is_some() {
         Manage::Spawn
@@ -119,12 +119,50 @@ fn engine(
     });
     check_manage(settings, i, kind, manage, model_path.is_some(), report);
     let url = engine_url(settings, i, kind, manage, report);
-    // One that serves a single model file takes a free port of this machine.
-    if manage == Manage::Spawn
-        && let (Some(spawn), Some(url)) = (spawn, &url)
-        && !spawn.needs_model_file
-        && address(url).0 != "localhost"
-    {
+    if manage == Manage::Spawn {
+        check_child_address(settings, i, profile, url.as_ref(), report);
+    }
+    let ca_file = authorities::ca_file(settings, i, folder, url.as_ref(), report);
+    let device = settings.find(&engine::DEVICE.item(i));
+    let device = device.unwrap_or(profile.device);
+    let (permits, queue) = (engine::PERMITS.item(i), engine::QUEUE.item(i));
+    let (allow_cloud, websocket) = (engine::ALLOW_CLOUD.item(i), engine::WEBSOCKET.item(i));
+    fill_defaults(settings, i, profile, device, report);
+    only_for(settings, report, &allow_cloud, kind, |p| p.cloud_models);
+    only_for(settings, report, &websocket, kind, |p| p.websocket_driver);
+    Some(EngineConfig {
+        name: name.into(),
+        kind,
+        url,
+        device,
+        pool: settings.find(&engine::POOL.item(i)).map(Arc::from),
+        ca_file,
+        command: command(settings, i, profile, manage, report),
+        api_key_env: api_key_env(settings, i, report),
+        manage,
+        permits: settings.find(&permits).unwrap_or(profile.permits),
+        queue: settings.find(&queue).unwrap_or(profile.queue),
+        defaults: settings.get(&engine::DEFAULTS.item(i), report),
+        allow_cloud: settings.get(&allow_cloud, report),
+        passthrough: passthrough(settings, i, report),
+        websocket: settings.get(&websocket, report),
+        model_path,
+    })
+}
+
+/// Refuses the address of another machine for a child. One that serves a single model file takes a free
+/// port of this machine.
+fn check_child_address(
+    settings: &Settings,
+    i: usize,
+    profile: &EngineProfile,
+    url: Option<&Url>,
+    report: &mut ProblemReport,
+) {
+    let Some((spawn, url)) = profile.spawn.zip(url) else {
+        return;
+    };
+    if !spawn.needs_model_file && address(url).0 != "localhost" {
         let path = engine::URL.item(i);
         report.error(
             &path,
@@ -134,51 +172,48 @@ fn engine(
             &format!("{} is started here, by Crucible", profile.product),
         );
     }
-    let ca_file = authorities::ca_file(settings, i, folder, url.as_ref(), report);
-    let device_path = engine::DEVICE.item(i);
-    let device = settings.find(&device_path).unwrap_or(profile.device);
+}
+
+/// Fills in what the kind of an engine says where its table says nothing.
+fn fill_defaults(
+    settings: &mut Settings,
+    i: usize,
+    profile: &EngineProfile,
+    device: Device,
+    report: &mut ProblemReport,
+) {
     let (permits, queue) = (engine::PERMITS.item(i), engine::QUEUE.item(i));
     if profile.permits_from_tuning {
         same_as_tuning(settings, report, &permits, TuningId::OllamaNumParallel);
         same_as_tuning(settings, report, &queue, TuningId::OllamaMaxQueue);
     }
-    let defaults = engine::DEFAULTS.item(i);
-    let allow_cloud = engine::ALLOW_CLOUD.item(i);
-    let websocket = engine::WEBSOCKET.item(i);
     for (path, value) in [
-        (&*device_path, Value::Text(word(device).into())),
+        (&*engine::DEVICE.item(i), Value::Text(word(device).into())),
         (&*permits, Value::Integer(profile.permits.into())),
         (&*queue, Value::Integer(profile.queue.into())),
-        (&*defaults, Value::Boolean(true)),
-        (&*allow_cloud, Value::Boolean(false)),
-        (&*websocket, Value::Boolean(false)),
+        (&*engine::DEFAULTS.item(i), Value::Boolean(true)),
+        (&*engine::ALLOW_CLOUD.item(i), Value::Boolean(false)),
+        (&*engine::WEBSOCKET.item(i), Value::Boolean(false)),
     ] {
         settings.fill(path, value, KIND_DEFAULT);
     }
-    only_for(settings, report, &allow_cloud, kind, |p| p.cloud_models);
-    only_for(settings, report, &websocket, kind, |p| p.websocket_driver);
-    let mut command = paths::command(settings, &engine::COMMAND.item(i), report);
-    if let Some(spawn) = spawn.filter(|_| manage == Manage::Spawn && command.is_empty()) {
-        command = vec![spawn.program.into()];
+}
+
+/// Returns the command of a child, which its kind gives where the table does not.
+fn command(
+    settings: &Settings,
+    i: usize,
+    profile: &EngineProfile,
+    manage: Manage,
+    report: &mut ProblemReport,
+) -> Vec<String> {
+    let command = paths::command(settings, &engine::COMMAND.item(i), report);
+    match profile.spawn {
+        Some(spawn) if manage == Manage::Spawn && command.is_empty() => {
+            vec![spawn.program.into()]
+        }
+        _ => command,
     }
-    Some(EngineConfig {
-        name: name.into(),
-        kind,
-        url,
-        device,
-        pool: settings.find(&engine::POOL.item(i)).map(Arc::from),
-        ca_file,
-        api_key_env: api_key_env(settings, i, report),
-        manage,
-        permits: settings.find(&permits).unwrap_or(profile.permits),
-        queue: settings.find(&queue).unwrap_or(profile.queue),
-        defaults: settings.get(&defaults, report),
-        allow_cloud: settings.get(&allow_cloud, report),
-        passthrough: passthrough(settings, i, report),
-        websocket: settings.get(&websocket, report),
-        command,
-        model_path,
-    })
 }
 
 const fn word(device: Device) -> &'static str {

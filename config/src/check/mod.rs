@@ -78,11 +78,7 @@ pub(crate) fn check(
         timeouts: timeouts(settings, report),
         limits: limits(settings, report),
         context: context(settings, &tuning, report),
-        prefix: PrefixSettings {
-            billing_block: settings.get(&prefix::BILLING_BLOCK.path(), report),
-            cache_control: settings.get(&prefix::CACHE_CONTROL.path(), report),
-            later_system: settings.get(&prefix::LATER_SYSTEM.path(), report),
-        },
+        prefix: prefix(settings, report),
         routing: Routing {
             first_token: settings.get(&routing::FIRST_TOKEN.path(), report),
         },
@@ -97,13 +93,26 @@ pub(crate) fn check(
         tuning,
         globs: Globs::default(),
     };
+    config.globs = globs(&config);
+    names::names(settings, &config, report);
+    config
+}
+
+/// Prepares the patterns among the names of models and the lists of virtual ones.
+fn globs(config: &Config) -> Globs {
     let names = config
         .models
         .iter()
         .flat_map(|block| std::iter::once(&block.name).chain(&block.aliases));
-    config.globs = Globs::of(names.chain(config.virtual_models.values().flatten()));
-    names::names(settings, &config, report);
-    config
+    Globs::of(names.chain(config.virtual_models.values().flatten()))
+}
+
+fn prefix(settings: &Settings, report: &mut ProblemReport) -> PrefixSettings {
+    PrefixSettings {
+        billing_block: settings.get(&prefix::BILLING_BLOCK.path(), report),
+        cache_control: settings.get(&prefix::CACHE_CONTROL.path(), report),
+        later_system: settings.get(&prefix::LATER_SYSTEM.path(), report),
+    }
 }
 
 /// Reads the 39 engine settings from the values that the layers set.

@@ -8,61 +8,15 @@ use super::{Error, ErrorKind, context_length::TooMuch};
 
 impl From<Refusal> for Error {
     fn from(refusal: Refusal) -> Self {
-        let text = refusal.to_string();
+        let text = message(&refusal);
         match refusal {
-            Refusal::UnknownModel {
-                nearest,
-                hint,
-                alias_of,
-                closed,
-                ..
-            } => {
-                let message = text + &unknown(&nearest, &hint, alias_of.as_deref(), &closed);
-                Self::new(ErrorKind::ModelNotFound, message).param("model")
+            Refusal::UnknownModel { .. } => {
+                Self::new(ErrorKind::ModelNotFound, text).param("model")
             }
-            Refusal::NoEngine {
-                detail,
-                retry_after,
-                ..
-            } => {
-                Self::new(ErrorKind::NoEngine, format!("{text}: {detail}")).retry_after(retry_after)
-            }
-            Refusal::Incapable { needs, model } => incapable(&text, needs, &model),
-            Refusal::QueueFull { retry_after, .. } => {
-                Self::new(ErrorKind::QueueFull, text).retry_after(retry_after)
-            }
-            Refusal::QueueTimeout {
-                waited,
-                retry_after,
-                ..
-            } => Self::new(
-                ErrorKind::QueueTimeout,
-                format!("{text} ({} s)", waited.as_secs()),
-            )
-            .retry_after(retry_after),
-            Refusal::LoadFailed { retry_after, .. } => {
-                Self::new(ErrorKind::LoadFailed, text).retry_after(retry_after)
-            }
-            Refusal::Blocked { retry_after, .. } => Self::new(
-                ErrorKind::LoadFailed,
-                format!("{text}; unload it, or set `scheduler.evict_foreign = true`"),
-            )
-            .retry_after(retry_after),
-            Refusal::NoRoomForEmbedding { retry_after, .. } => Self::new(
-                ErrorKind::LoadFailed,
-                format!(
-                    "{text}; raise the budget of that pool, or have the same model on an engine of \
-                     another pool, such as an Ollama on the processor"
-                ),
-            )
-            .retry_after(retry_after),
             Refusal::ModelMissing { .. } => Self::new(ErrorKind::ModelNotFound, text)
                 .param("model")
                 .not_loaded(),
-            Refusal::LoadTimeout { .. } => {
-                let text = format!("{text}; raise timeouts.load, or take a smaller model");
-                Self::new(ErrorKind::LoadTimeout, text)
-            }
+            Refusal::Incapable { needs, model } => incapable(&text, needs, &model),
             Refusal::ContextExceeded {
                 prompt,
                 reserve,
@@ -75,27 +29,69 @@ impl From<Refusal> for Error {
                 completion: reserve,
             }
             .error(&bound.to_string()),
-            Refusal::ForeignBusy {
-                kind,
-                instance,
-                waited,
-                retry_after,
-                ..
-            } => Self::new(
-                ErrorKind::QueueTimeout,
-                format!(
-                    "{text} ({} s); a person or another program loaded it: {}, and Crucible loads \
-                     it with more",
-                    waited.as_secs(),
-                    how_to_eject(kind, &instance)
-                ),
-            )
-            .retry_after(retry_after),
-            Refusal::Superseded => Self::new(ErrorKind::Superseded, text),
-            Refusal::Draining => {
-                Self::new(ErrorKind::Draining, "Crucible is shutting down").retry_after(5)
+            Refusal::NoEngine { retry_after, .. } => {
+                Self::new(ErrorKind::NoEngine, text).retry_after(retry_after)
             }
+            Refusal::QueueFull { retry_after, .. } => {
+                Self::new(ErrorKind::QueueFull, text).retry_after(retry_after)
+            }
+            Refusal::QueueTimeout { retry_after, .. }
+            | Refusal::ForeignBusy { retry_after, .. } => {
+                Self::new(ErrorKind::QueueTimeout, text).retry_after(retry_after)
+            }
+            Refusal::LoadFailed { retry_after, .. }
+            | Refusal::Blocked { retry_after, .. }
+            | Refusal::NoRoomForEmbedding { retry_after, .. } => {
+                Self::new(ErrorKind::LoadFailed, text).retry_after(retry_after)
+            }
+            Refusal::LoadTimeout { .. } => Self::new(ErrorKind::LoadTimeout, text),
+            Refusal::Superseded => Self::new(ErrorKind::Superseded, text),
+            Refusal::Draining => Self::new(ErrorKind::Draining, text).retry_after(5),
         }
+    }
+}
+
+/// The sentence of a refusal, with what a client or its operator can do about it.
+fn message(refusal: &Refusal) -> String {
+    let text = refusal.to_string();
+    match refusal {
+        Refusal::UnknownModel {
+            nearest,
+            hint,
+            alias_of,
+            closed,
+            ..
+        } => text + &unknown(nearest, hint, alias_of.as_deref(), closed),
+        Refusal::NoEngine { detail, .. } => format!("{text}: {detail}"),
+        Refusal::QueueTimeout { waited, .. } => format!("{text} ({} s)", waited.as_secs()),
+        Refusal::ForeignBusy {
+            kind,
+            instance,
+            waited,
+            ..
+        } => format!(
+            "{text} ({} s); a person or another program loaded it: {}, and Crucible loads it with \
+             more",
+            waited.as_secs(),
+            how_to_eject(*kind, instance)
+        ),
+        Refusal::Blocked { .. } => {
+            format!("{text}; unload it, or set `scheduler.evict_foreign = true`")
+        }
+        Refusal::NoRoomForEmbedding { .. } => format!(
+            "{text}; raise the budget of that pool, or have the same model on an engine of another \
+             pool, such as an Ollama on the processor"
+        ),
+        Refusal::LoadTimeout { .. } => {
+            format!("{text}; raise timeouts.load, or take a smaller model")
+        }
+        Refusal::Draining => "Crucible is shutting down".to_owned(),
+        Refusal::ModelMissing { .. }
+        | Refusal::Incapable { .. }
+        | Refusal::ContextExceeded { .. }
+        | Refusal::QueueFull { .. }
+        | Refusal::LoadFailed { .. }
+        | Refusal::Superseded => text,
     }
 }
 

@@ -254,11 +254,7 @@ async fn serve_requests(
             ConnectionEvent::Closed => return None,
             ConnectionEvent::Unreadable => {
                 let socket = connection.into_parts().io.into_inner();
-                tokio::select! {
-                    () = socket.close_unread() => {}
-                    () = ends.kill.cancelled() => {}
-                    () = state.until_evicted() => {}
-                }
+                close_unread(socket, &state, ends).await;
                 return None;
             }
             ConnectionEvent::Idle => {
@@ -275,6 +271,15 @@ async fn serve_requests(
             ConnectionEvent::Evicted if state.may_close() => return None,
             ConnectionEvent::Evicted => {}
         }
+    }
+}
+
+/// Closes a connection on which something came that is no request, after its answer has been read.
+async fn close_unread(socket: ClientSocket, state: &ConnectionState, ends: &ShutdownTokens) {
+    tokio::select! {
+        () = socket.close_unread() => {}
+        () = ends.kill.cancelled() => {}
+        () = state.until_evicted() => {}
     }
 }
 

@@ -261,8 +261,6 @@ fn parse_v1(body: &Value) -> Listing {
             continue;
         };
         let kind = kind_of(entry);
-        let able = entry.get("capabilities").unwrap_or(&none);
-        let size_bytes = count(entry, "size_bytes");
         for instance in items(entry, "loaded_instances") {
             let Some(instance_id) = name(instance, "id") else {
                 continue;
@@ -274,51 +272,57 @@ fn parse_v1(body: &Value) -> Listing {
                 kind,
                 context: count(config, "context_length"),
                 parallel: count32(config, "parallel"),
-                bytes: size_bytes,
+                bytes: count(entry, "size_bytes"),
                 vram_bytes: None,
                 expires_at: None,
                 batch_size: count32(config, "eval_batch_size"),
                 flash_attention: flag(config, "flash_attention"),
             });
         }
-        let trained = flag(able, "trained_for_tool_use");
-        listing.models.push(ModelInfo {
-            runner: Arc::clone(&id),
-            load: Arc::default(),
-            via: Arc::default(),
-            names: Arc::default(),
-            id,
-            kind,
-            capabilities: Capabilities {
-                // Models that were not trained get a default tool use (LM Studio's documentation).
-                tools: trained.map(|_| true),
-                trained_for_tools: trained,
-                vision: flag(able, "vision"),
-                thinking: able.get("reasoning").map(|r| !r.is_null() && r != false),
-                ..Capabilities::default()
-            },
-            max_context: count(entry, "max_context_length"),
-            size_bytes,
-            context_bytes: None,
-            quantization: entry
-                .get("quantization")
-                .and_then(|q| text(q, "name").or_else(|| q.as_str().map(str::to_owned))),
-            format: text(entry, "format"),
-            cloud: false,
-            created: None,
-            metadata: Arc::new(ModelMetadata {
-                architecture: text(entry, "architecture"),
-                parameter_size: text(entry, "params_string"),
-                publisher: text(entry, "publisher"),
-                display_name: text(entry, "display_name"),
-                description: entry
-                    .as_object()
-                    .map(|members| Arc::new(bounded(members, "loaded_instances"))),
-                ..ModelMetadata::default()
-            }),
-        });
+        listing.models.push(model_v1(entry, id, kind));
     }
     listing
+}
+
+/// Reads the model of one entry of `/api/v1/models`.
+fn model_v1(entry: &Value, id: Arc<str>, kind: ModelKind) -> ModelInfo {
+    let able = entry.get("capabilities").unwrap_or(&Value::Null);
+    let trained = flag(able, "trained_for_tool_use");
+    ModelInfo {
+        runner: Arc::clone(&id),
+        load: Arc::default(),
+        via: Arc::default(),
+        names: Arc::default(),
+        id,
+        kind,
+        capabilities: Capabilities {
+            // Models that were not trained get a default tool use (LM Studio's documentation).
+            tools: trained.map(|_| true),
+            trained_for_tools: trained,
+            vision: flag(able, "vision"),
+            thinking: able.get("reasoning").map(|r| !r.is_null() && r != false),
+            ..Capabilities::default()
+        },
+        max_context: count(entry, "max_context_length"),
+        size_bytes: count(entry, "size_bytes"),
+        context_bytes: None,
+        quantization: entry
+            .get("quantization")
+            .and_then(|q| text(q, "name").or_else(|| q.as_str().map(str::to_owned))),
+        format: text(entry, "format"),
+        cloud: false,
+        created: None,
+        metadata: Arc::new(ModelMetadata {
+            architecture: text(entry, "architecture"),
+            parameter_size: text(entry, "params_string"),
+            publisher: text(entry, "publisher"),
+            display_name: text(entry, "display_name"),
+            description: entry
+                .as_object()
+                .map(|members| Arc::new(bounded(members, "loaded_instances"))),
+            ..ModelMetadata::default()
+        }),
+    }
 }
 
 fn parse_v0(body: &Value) -> Listing {

@@ -127,48 +127,18 @@ impl Spawned {
                 )));
             }
         };
-        let server = match self.running() {
-            Some(running) => match read_server(&running.endpoint).await {
-                Ok(told) => {
-                    running.answered.store(true, Ordering::Relaxed);
-                    Some((running, told))
-                }
-                Err(error @ EngineError::Unexpected(_)) => return Err(error),
-                // It lives, and so does what it holds.
-                Err(error) if running.answered.load(Ordering::Relaxed) => return Err(error),
-                // While it starts it has nothing to say.
-                Err(_) => None,
-            },
-            None => None,
-        };
+        let mut model = self.model_of(size);
         let mut listing = Listing {
             load_control: true,
-            models: vec![ModelInfo {
-                id: Arc::clone(&self.id),
-                runner: Arc::clone(&self.id),
-                load: Arc::default(),
-                via: Arc::default(),
-                names: Arc::default(),
-                kind: ModelKind::Generation,
-                capabilities: Capabilities::default(),
-                max_context: None,
-                size_bytes: Some(size),
-                context_bytes: None,
-                quantization: None,
-                format: Some("gguf".to_owned()),
-                cloud: false,
-                created: None,
-                metadata: Arc::default(),
-            }],
             ..Listing::default()
         };
-        if let Some((running, told)) = server {
-            listing.version = told.version;
-            if let Some(model) = told.models.into_iter().next() {
-                listing.models[0].capabilities = model.capabilities;
-                listing.models[0].max_context = model.max_context;
+        if let Some((running, answer)) = self.read_running().await? {
+            listing.version = answer.version;
+            if let Some(served) = answer.models.into_iter().next() {
+                model.capabilities = served.capabilities;
+                model.max_context = served.max_context;
             }
-            let resident = told.residents.into_iter().next();
+            let resident = answer.residents.into_iter().next();
             listing.residents.extend(resident.map(|r| ResidentInfo {
                 model: Arc::clone(&self.id),
                 instance: Arc::clone(&self.id),
@@ -177,7 +147,46 @@ impl Spawned {
                 ..r
             }));
         }
+        listing.models.push(model);
         Ok(listing)
+    }
+
+    /// Reads what the child lists; `None` where there is none, or where it starts and does not answer yet.
+    async fn read_running(&self) -> Result<Option<(RunningChild, Listing)>, EngineError> {
+        let Some(running) = self.running() else {
+            return Ok(None);
+        };
+        match read_server(&running.endpoint).await {
+            Ok(listing) => {
+                running.answered.store(true, Ordering::Relaxed);
+                Ok(Some((running, listing)))
+            }
+            Err(error @ EngineError::Unexpected(_)) => Err(error),
+            // It lives, and so does what it holds.
+            Err(error) if running.answered.load(Ordering::Relaxed) => Err(error),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// The model of the file, which has this many bytes, as far as it is known without a child.
+    fn model_of(&self, size: u64) -> ModelInfo {
+        ModelInfo {
+            id: Arc::clone(&self.id),
+            runner: Arc::clone(&self.id),
+            load: Arc::default(),
+            via: Arc::default(),
+            names: Arc::default(),
+            kind: ModelKind::Generation,
+            capabilities: Capabilities::default(),
+            max_context: None,
+            size_bytes: Some(size),
+            context_bytes: None,
+            quantization: None,
+            format: Some("gguf".to_owned()),
+            cloud: false,
+            created: None,
+            metadata: Arc::default(),
+        }
     }
 
     async fn start(&self, order: LoadOrder) -> Result<ResidentInfo, EngineError> {

@@ -1,6 +1,6 @@
 //! The facts about an engine that the scheduler decides by.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use crucible_config::checked::{Config, Device, Manage};
 
@@ -35,10 +35,9 @@ pub(super) fn options(config: &Config, engine: &EngineStatus, kind: ModelKind) -
     )
 }
 
-/// Gathers the facts about one engine from the configuration, its last polls and what was learned.
-pub(crate) fn facts(config: &Config, engine: &EngineStatus, learned: &Measurements) -> EngineFacts {
+/// Returns the models of an engine that the configuration pins, loaded or listed, each once.
+fn pinned_models(config: &Config, engine: &EngineStatus) -> Vec<Arc<str>> {
     let name = &engine.config.name;
-    let pool = config.pools.get(&*engine.pool);
     let pinned = |model: &Arc<str>| config.model_settings(name, model).is_some_and(|m| m.pin);
     let any_pin = config.models.iter().any(|m| m.pin);
     let listed = engine.models.iter().filter(|_| any_pin);
@@ -47,6 +46,22 @@ pub(crate) fn facts(config: &Config, engine: &EngineStatus, learned: &Measuremen
     let mut pins: Vec<Arc<str>> = held.filter(|m| pinned(m)).chain(listed).cloned().collect();
     pins.sort_unstable();
     pins.dedup();
+    pins
+}
+
+/// Returns the mean time of a load in earlier runs, for each model for which one was measured.
+fn load_times(engine: &EngineStatus, learned: &Measurements) -> BTreeMap<Arc<str>, Duration> {
+    let measured = engine.models.iter().filter_map(|m| {
+        let took = predict::measured_load(learned, &engine.config.name, &m.id)?;
+        Some((Arc::clone(&m.runner), took))
+    });
+    measured.collect()
+}
+
+/// Gathers the facts about one engine from the configuration, its last polls and what was learned.
+pub(crate) fn facts(config: &Config, engine: &EngineStatus, learned: &Measurements) -> EngineFacts {
+    let name = &engine.config.name;
+    let pool = config.pools.get(&*engine.pool);
     let local = !engine.pool.contains('@');
     let budget = budget(
         config,
@@ -83,20 +98,13 @@ pub(crate) fn facts(config: &Config, engine: &EngineStatus, learned: &Measuremen
         overtake_age: config.scheduler.overtake_age,
         linger: config.scheduler.linger,
         load_timeout: config.timeouts.load,
-        load_times: engine
-            .models
-            .iter()
-            .filter_map(|m| {
-                let took = predict::measured_load(learned, name, &m.id)?;
-                Some((Arc::clone(&m.runner), took))
-            })
-            .collect(),
+        load_times: load_times(engine, learned),
         service_time: predict::measured_service(learned, name),
         polls: engine.polls,
         last_poll_answered: engine.error.is_none(),
         listing_poll: engine.listed,
         residents: engine.residents.to_vec(),
-        pinned_models: pins,
+        pinned_models: pinned_models(config, engine),
         option_variants: shared_weights::variants(&engine.models, |kind| {
             options(config, engine, kind)
         }),

@@ -43,7 +43,7 @@ impl RouterHandle {
     pub fn start(
         config: ConfigSource,
         state: Arc<StateDir>,
-        mut changed: watch::Receiver<u64>,
+        changed: watch::Receiver<u64>,
         places: Vec<SearchAddress>,
         observer: Arc<dyn EventObserver>,
         tracker: &TaskTracker,
@@ -75,10 +75,7 @@ impl RouterHandle {
             ResidentStore::new(Arc::clone(&state)),
         );
         tracker.spawn(Arc::clone(&scheduler).run_clock());
-        let (heir, stop) = (state, cancel.clone());
-        tracker.spawn(async move {
-            let _ = stop.run_until_cancelled(heir.take_over_when_free()).await;
-        });
+        tracker.spawn(take_over(state, cancel.clone()));
         let limits = KeyLimits::new(DefaultClock::default());
         limits.apply(&now);
         let router = Self(Arc::new(RouterState {
@@ -100,15 +97,17 @@ impl RouterHandle {
             // What is not warm by the end need not be.
             let _ = stop.run_until_cancelled(this.warm_up()).await;
         });
-        let this = router.clone();
-        tracker.spawn(async move {
-            while let Some(Ok(())) = cancel.run_until_cancelled(changed.changed()).await {
-                let config = (this.0.config)();
-                this.0.fleet.apply(&config);
-                this.0.limits.apply(&config);
-            }
-        });
+        tracker.spawn(router.clone().follow_reloads(changed, cancel));
         router
+    }
+
+    /// Applies each reloaded configuration to the engines and the limits of keys, until the end.
+    async fn follow_reloads(self, mut changed: watch::Receiver<u64>, cancel: CancellationToken) {
+        while let Some(Ok(())) = cancel.run_until_cancelled(changed.changed()).await {
+            let config = (self.0.config)();
+            self.0.fleet.apply(&config);
+            self.0.limits.apply(&config);
+        }
     }
 
     /// Refuses further requests, unloads what Crucible loaded where `on_exit` says so, for at most 5 s, and
@@ -138,6 +137,13 @@ impl RouterHandle {
             tracing::warn!("not every child ended in time");
         }
     }
+}
+
+/// Takes the folder of state over when the instance that owns it has ended.
+async fn take_over(state: Arc<StateDir>, cancel: CancellationToken) {
+    let _ = cancel
+        .run_until_cancelled(state.take_over_when_free())
+        .await;
 }
 
 /// Names no instance, since a spawned engine has only one.

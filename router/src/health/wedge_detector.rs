@@ -68,39 +68,43 @@ impl WedgeDetector {
 mod tests {
     use super::*;
 
+    /// The detector after a request to which nothing came.
+    fn silent(detector: &WedgeDetector, client: &ClientId, health: Health) -> WedgeDetector {
+        with(detector, |d| {
+            d.note_request(client, RequestOutcome::Silent, health);
+        })
+    }
+
+    /// The detector after what `act` notes.
+    fn with(detector: &WedgeDetector, act: impl Fn(&mut WedgeDetector)) -> WedgeDetector {
+        let mut next = detector.clone();
+        act(&mut next);
+        next
+    }
+
     #[test]
     fn an_engine_that_answers_polls_but_no_request_is_wedged() {
         let (a, b) = (ClientId::of_key("a"), ClientId::of_key("b"));
-        let silent = |s: &WedgeDetector, client, health| {
-            let mut next = s.clone();
-            next.note_request(client, RequestOutcome::Silent, health);
-            next
-        };
-        let with = |s: &WedgeDetector, act: &dyn Fn(&mut WedgeDetector)| {
-            let mut next = s.clone();
-            act(&mut next);
-            next
-        };
         let once = silent(&WedgeDetector::default(), &a, Health::Up);
         assert!(!once.is_wedged() && !once.is_suspected());
         // One client's long prompts alone prove nothing.
         let twice = silent(&once, &a, Health::Up);
         assert!(!twice.is_wedged() && twice.is_suspected());
-        assert!(!with(&twice, &|s| s.note_probe(ProbeResult::Unknown)).is_wedged());
+        assert!(!with(&twice, |s| s.note_probe(ProbeResult::Unknown)).is_wedged());
         assert!(
-            !with(&twice, &|s| s
+            !with(&twice, |s| s
                 .note_probe(ProbeResult::Failing { silent: false }))
             .is_wedged()
         );
         assert_eq!(
-            with(&twice, &|s| s.note_probe(ProbeResult::Answers)),
+            with(&twice, |s| s.note_probe(ProbeResult::Answers)),
             WedgeDetector::default()
         );
-        let sure = with(&twice, &|s| {
+        let sure = with(&twice, |s| {
             s.note_probe(ProbeResult::Failing { silent: true });
         });
         let other = silent(
-            &with(&once, &|s| {
+            &with(&once, |s| {
                 s.note_request(&b, RequestOutcome::Began, Health::Up);
             }),
             &b,
@@ -109,21 +113,17 @@ mod tests {
         for wedged in [sure, other] {
             assert!(wedged.is_wedged() && !wedged.is_suspected());
             // It is still the same process, and may be silent again.
-            assert!(with(&wedged, &|s| s.note_poll(Health::Degraded)).is_wedged());
-            assert!(!with(&wedged, &|s| s.note_poll(Health::Down)).is_wedged());
-            assert!(
-                !with(&wedged, &|s| s.note_request(
-                    &a,
-                    RequestOutcome::Answered,
-                    Health::Up
-                ))
-                .is_wedged()
-            );
+            assert!(with(&wedged, |s| s.note_poll(Health::Degraded)).is_wedged());
+            assert!(!with(&wedged, |s| s.note_poll(Health::Down)).is_wedged());
+            let answered = with(&wedged, |s| {
+                s.note_request(&a, RequestOutcome::Answered, Health::Up);
+            });
+            assert!(!answered.is_wedged());
         }
         // Who answers no polls either is down, not wedged.
         assert!(!silent(&once, &b, Health::Degraded).is_wedged());
         assert!(
-            !with(&once, &|s| s.note_request(
+            !with(&once, |s| s.note_request(
                 &b,
                 RequestOutcome::ServerFailed,
                 Health::Up

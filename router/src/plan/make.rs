@@ -15,6 +15,14 @@ use super::{
 };
 use crate::{demand::Demand, refusal::Refusal, view::View};
 
+/// The name of a model that a request is planned for, and what has it.
+struct ResolvedName<'a> {
+    name: &'a str,
+    found: NameMatch<'a>,
+    /// Whether it is `default_model`, which answers for a name that nothing has.
+    by_default: bool,
+}
+
 /// Plans where a request may go, the best candidate first; a plan is never empty.
 ///
 /// A name is a model's, `engine/model`, an alias or a virtual model; `default_model` answers for
@@ -36,19 +44,11 @@ pub fn plan(
         demand,
         config,
     };
-    let mut name = demand.model.as_str();
-    let mut found = scope.resolve(name);
-    let mut by_default = false;
-    if let (NameMatch::Absent, Some(default)) = (&found, &config.default_model) {
-        // A default of the wrong kind answers nothing: the name stays unknown.
-        if let default_found @ (NameMatch::Models(_) | NameMatch::Virtual(_) | NameMatch::Away(_)) =
-            scope.resolve(default)
-        {
-            found = default_found;
-            name = default;
-            by_default = true;
-        }
-    }
+    let ResolvedName {
+        name,
+        found,
+        by_default,
+    } = resolved(&scope);
     let hits = match found {
         NameMatch::Models(mut hits) => {
             order::settle(&mut hits);
@@ -85,6 +85,29 @@ pub fn plan(
         })
         .collect();
     Ok(Plan { candidates })
+}
+
+/// Resolves the name that the client sent, or `default_model` where nothing has that name.
+fn resolved<'a>(scope: &PlanScope<'a>) -> ResolvedName<'a> {
+    let name = scope.demand.model.as_str();
+    let found = scope.resolve(name);
+    if let (NameMatch::Absent, Some(default)) = (&found, &scope.config.default_model) {
+        // A default of the wrong kind answers nothing: the name stays unknown.
+        if let found @ (NameMatch::Models(_) | NameMatch::Virtual(_) | NameMatch::Away(_)) =
+            scope.resolve(default)
+        {
+            return ResolvedName {
+                name: default,
+                found,
+                by_default: true,
+            };
+        }
+    }
+    ResolvedName {
+        name,
+        found,
+        by_default: false,
+    }
 }
 
 /// Returns the name without the engine's name before it.

@@ -160,6 +160,8 @@ impl StickyConversation {
 
 #[cfg(test)]
 mod tests {
+    use Reason::{Capability, Fallback, Keyword, Overload, Predicted, Rule, Sticky};
+
     use super::*;
 
     const MAIN: u64 = 1;
@@ -187,7 +189,7 @@ mod tests {
         };
         for id in 0..=STICKY_MAX as u64 {
             let now = start + Duration::from_millis(id);
-            table.stick(of(id), place("a"), Reason::Predicted, now);
+            table.stick(of(id), place("a"), Predicted, now);
         }
         assert_eq!(table.conversations.len(), STICKY_MAX);
         assert_eq!(table.find(of(0), start), None);
@@ -199,82 +201,86 @@ mod tests {
             later: false,
             ..of(9)
         };
-        table.stick(first, place("b"), Reason::Predicted, over);
+        table.stick(first, place("b"), Predicted, over);
         assert_eq!(table.find(of(9), over), Some(place("b")));
     }
 
+    /// An answer that a conversation got: the instructions, whether it was a later turn, the engine and the
+    /// reason for it.
+    type Answer = (u64, bool, &'static str, Reason);
+
+    /// The answers of a conversation, and the engine that its next turn is for.
+    const CONVERSATIONS: [(&[Answer], Option<&str>); 15] = [
+        (&[], None),
+        (&[(MAIN, false, "gpu", Predicted)], Some("gpu")),
+        // A title before, between and after the turns.
+        (
+            &[
+                (TITLE, false, "cpu", Predicted),
+                (MAIN, false, "gpu", Predicted),
+            ],
+            Some("gpu"),
+        ),
+        (
+            &[
+                (MAIN, false, "gpu", Predicted),
+                (TITLE, false, "cpu", Predicted),
+            ],
+            Some("gpu"),
+        ),
+        (
+            &[(TITLE, false, "cpu", Rule), (MAIN, false, "gpu", Predicted)],
+            Some("gpu"),
+        ),
+        (
+            &[(MAIN, false, "gpu", Predicted), (TITLE, false, "cpu", Rule)],
+            Some("gpu"),
+        ),
+        (
+            &[
+                (MAIN, true, "gpu", Predicted),
+                (TITLE, false, "cpu", Predicted),
+            ],
+            Some("gpu"),
+        ),
+        // With the same system text a rule tells them apart.
+        (
+            &[(MAIN, false, "cpu", Rule), (MAIN, false, "gpu", Predicted)],
+            Some("gpu"),
+        ),
+        (
+            &[
+                (MAIN, false, "gpu", Predicted),
+                (MAIN, false, "cpu", Predicted),
+            ],
+            Some("gpu"),
+        ),
+        // A place that a rule chose is better than none, and moves nobody.
+        (&[(MAIN, false, "cpu", Rule)], Some("cpu")),
+        (
+            &[(MAIN, true, "gpu", Sticky), (MAIN, true, "cpu", Rule)],
+            Some("gpu"),
+        ),
+        (
+            &[(MAIN, true, "gpu", Sticky), (MAIN, true, "cpu", Keyword)],
+            Some("gpu"),
+        ),
+        // Nor does what was sent aside.
+        (&[(MAIN, false, "cpu", Overload)], None),
+        (
+            &[(MAIN, true, "gpu", Sticky), (MAIN, true, "cpu", Fallback)],
+            Some("gpu"),
+        ),
+        // What the conversation needs does.
+        (
+            &[(MAIN, true, "gpu", Sticky), (MAIN, true, "cpu", Capability)],
+            Some("cpu"),
+        ),
+    ];
+
     #[test]
     fn only_a_later_turn_moves_a_conversation() {
-        use Reason::{Capability, Fallback, Keyword, Overload, Predicted, Rule, Sticky};
-        type Answer = (u64, bool, &'static str, Reason);
-        let cases: [(&[Answer], Option<&str>); 15] = [
-            (&[], None),
-            (&[(MAIN, false, "gpu", Predicted)], Some("gpu")),
-            // A title before, between and after the turns.
-            (
-                &[
-                    (TITLE, false, "cpu", Predicted),
-                    (MAIN, false, "gpu", Predicted),
-                ],
-                Some("gpu"),
-            ),
-            (
-                &[
-                    (MAIN, false, "gpu", Predicted),
-                    (TITLE, false, "cpu", Predicted),
-                ],
-                Some("gpu"),
-            ),
-            (
-                &[(TITLE, false, "cpu", Rule), (MAIN, false, "gpu", Predicted)],
-                Some("gpu"),
-            ),
-            (
-                &[(MAIN, false, "gpu", Predicted), (TITLE, false, "cpu", Rule)],
-                Some("gpu"),
-            ),
-            (
-                &[
-                    (MAIN, true, "gpu", Predicted),
-                    (TITLE, false, "cpu", Predicted),
-                ],
-                Some("gpu"),
-            ),
-            // With the same system text a rule tells them apart.
-            (
-                &[(MAIN, false, "cpu", Rule), (MAIN, false, "gpu", Predicted)],
-                Some("gpu"),
-            ),
-            (
-                &[
-                    (MAIN, false, "gpu", Predicted),
-                    (MAIN, false, "cpu", Predicted),
-                ],
-                Some("gpu"),
-            ),
-            // A place that a rule chose is better than none, and moves nobody.
-            (&[(MAIN, false, "cpu", Rule)], Some("cpu")),
-            (
-                &[(MAIN, true, "gpu", Sticky), (MAIN, true, "cpu", Rule)],
-                Some("gpu"),
-            ),
-            (
-                &[(MAIN, true, "gpu", Sticky), (MAIN, true, "cpu", Keyword)],
-                Some("gpu"),
-            ),
-            // Nor does what was sent aside.
-            (&[(MAIN, false, "cpu", Overload)], None),
-            (
-                &[(MAIN, true, "gpu", Sticky), (MAIN, true, "cpu", Fallback)],
-                Some("gpu"),
-            ),
-            // What the conversation needs does.
-            (
-                &[(MAIN, true, "gpu", Sticky), (MAIN, true, "cpu", Capability)],
-                Some("cpu"),
-            ),
-        ];
-        for (answers, expected) in cases {
+        for (answers, expected) in CONVERSATIONS {
             let (mut table, now) = (StickyTable::default(), Instant::now());
             for (instructions, later, engine, reason) in answers {
                 let turn = turn(*instructions, *later);
@@ -289,9 +295,9 @@ mod tests {
     fn first_turns_are_bounded_and_one_that_no_rule_chose_finds_room() {
         let (mut table, now) = (StickyTable::default(), Instant::now());
         for other in 10..20 {
-            table.stick(turn(other, false), place("cpu"), Reason::Rule, now);
+            table.stick(turn(other, false), place("cpu"), Rule, now);
         }
-        table.stick(turn(MAIN, false), place("gpu"), Reason::Predicted, now);
+        table.stick(turn(MAIN, false), place("gpu"), Predicted, now);
         assert_eq!(table.conversations[&7].openings.len(), OPENINGS_MAX);
         assert_eq!(table.find(turn(MAIN, true), now), Some(place("gpu")));
     }

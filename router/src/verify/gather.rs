@@ -36,24 +36,16 @@ pub async fn gather(
     counters: Option<Counters>,
     probes: Probes,
 ) -> Evidence {
-    let lists = view
+    let up = view
         .engines
         .iter()
-        .filter(|e| e.kind == EngineKind::Lmstudio && e.is_up())
-        .map(|engine| async {
-            let list = timeout(BUDGET, listed(&config, engine)).await;
-            let list = list.unwrap_or(Err(EngineError::Timeout));
-            (Arc::clone(&engine.name), list.map_err(|e| e.to_string()))
-        });
-    let told = view
-        .engines
-        .iter()
-        .filter(|e| e.kind == EngineKind::Lmstudio && e.is_up() && driven(&config, e))
-        .map(|engine| async {
-            let read = timeout(BUDGET, told(&config, engine)).await;
-            let read = read.unwrap_or(Err(EngineError::Timeout));
-            (Arc::clone(&engine.name), read.map_err(|e| e.to_string()))
-        });
+        .filter(|e| e.kind == EngineKind::Lmstudio && e.is_up());
+    let lists = up
+        .clone()
+        .map(|engine| in_time(engine, listed(&config, engine)));
+    let told = up
+        .filter(|engine| driven(&config, engine))
+        .map(|engine| in_time(engine, told(&config, engine)));
     let ports: Vec<(Arc<str>, Readable<u16>)> = view
         .engines
         .iter()
@@ -89,6 +81,16 @@ pub async fn gather(
         probes,
         contexts,
     }
+}
+
+/// Waits for what an engine answers, for [`BUDGET`] at most.
+async fn in_time<T>(
+    engine: &EngineView,
+    answer: impl Future<Output = Result<T, EngineError>>,
+) -> (Arc<str>, Result<T, String>) {
+    let answer = timeout(BUDGET, answer).await;
+    let answer = answer.unwrap_or(Err(EngineError::Timeout));
+    (Arc::clone(&engine.name), answer.map_err(|e| e.to_string()))
 }
 
 async fn listed(config: &Config, engine: &EngineView) -> Result<Vec<String>, EngineError> {

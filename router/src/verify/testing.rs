@@ -137,7 +137,8 @@ pub(super) fn runner(line: &str) -> OllamaRunner {
     }
 }
 
-pub(super) fn all_right() -> Evidence {
+/// An LM Studio on the GPU with one of its two models loaded, within its budget.
+fn lmstudio() -> EngineView {
     let mut lmstudio = engine(EngineKind::Lmstudio, "lmstudio", Device::Gpu);
     lmstudio.models = Arc::new(vec![model("qwen", "Q4_K_M"), model("big", "Q4_K_M")]);
     let mut qwen = held("qwen");
@@ -149,6 +150,11 @@ pub(super) fn all_right() -> Evidence {
     (lmstudio.budget, lmstudio.used) = (Some(9_600_000_000), 8_000_000_000);
     lmstudio.peak = 9_100_000_000;
     lmstudio.ttl = Some(Duration::from_mins(5));
+    lmstudio
+}
+
+/// An Ollama on the processor with its one model loaded, within its budget.
+fn ollama() -> EngineView {
     let mut ollama = engine(EngineKind::Ollama, "ollama", Device::Cpu);
     ollama.models = Arc::new(vec![model("llama:3b", "Q4_0")]);
     let mut llama = held("llama:3b");
@@ -158,13 +164,18 @@ pub(super) fn all_right() -> Evidence {
     ollama.residents.push(llama);
     (ollama.budget, ollama.used) = (Some(16_000_000_000), 3_000_000_000);
     ollama.ttl = Some(Duration::from_mins(5));
+    ollama
+}
+
+/// The process of that Ollama, started as the settings want it.
+fn ollama_process() -> OllamaProcess {
     let environment = [
         ("CUDA_VISIBLE_DEVICES", "-1"),
         ("OLLAMA_MAX_LOADED_MODELS", "2"),
         ("OLLAMA_MAX_QUEUE", "10"),
         ("OLLAMA_NUM_PARALLEL", "2"),
     ];
-    let process = OllamaProcess {
+    OllamaProcess {
         pid: 9,
         environment: Ok(environment
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
@@ -174,7 +185,11 @@ pub(super) fn all_right() -> Evidence {
             "--model /b/sha256-1 -c 8192 -np 2 -ngl 0 -t 8 -b 512 -ub 512",
         )],
         others: Vec::new(),
-    };
+    }
+}
+
+/// Evidence by which every setting that can be checked is in effect.
+pub(super) fn all_right() -> Evidence {
     let mut config = Config::builtin();
     config.pools.insert(
         "gpu".to_owned(),
@@ -186,7 +201,7 @@ pub(super) fn all_right() -> Evidence {
     Evidence {
         config: Arc::new(config),
         view: Arc::new(View {
-            engines: vec![lmstudio, ollama],
+            engines: vec![lmstudio(), ollama()],
             settled: true,
             ..View::default()
         }),
@@ -206,7 +221,7 @@ pub(super) fn all_right() -> Evidence {
             gpu: None,
             on_gpu: None,
         },
-        processes: HashMap::from([(Arc::from("ollama"), Ok(process))]),
+        processes: HashMap::from([(Arc::from("ollama"), Ok(ollama_process()))]),
         told: HashMap::new(),
         listed: HashMap::from([(
             Arc::from("lmstudio"),

@@ -247,6 +247,28 @@ mod tests {
             ("data: {\"x\":\"\\\"content\\\":\\\"a\\\"\"}", none),
             ("data: {\"x\":[\"content\",\"usage\"]}", none),
             (
+                "data: {\"reasoning\":\"a\"}",
+                EventKeys {
+                    reasoning: true,
+                    ..content
+                },
+            ),
+            ("data: {\"reasoning\":{}}", none),
+            (
+                "data: {\"reasoning\":\"a\",\"reasoning_content\":null}",
+                content,
+            ),
+        ] {
+            assert_eq!(of(event), keys, "{event}");
+        }
+    }
+
+    #[test]
+    fn ends_errors_and_names_are_told() {
+        let of = |text: &str| EventKeys::of(text.as_bytes());
+        let none = EventKeys::default();
+        for (event, keys) in [
+            (
                 "data: {\"object\":\"error\"}",
                 EventKeys {
                     error: true,
@@ -285,18 +307,6 @@ mod tests {
                     finish: true,
                     ..none
                 },
-            ),
-            (
-                "data: {\"reasoning\":\"a\"}",
-                EventKeys {
-                    reasoning: true,
-                    ..content
-                },
-            ),
-            ("data: {\"reasoning\":{}}", none),
-            (
-                "data: {\"reasoning\":\"a\",\"reasoning_content\":null}",
-                content,
             ),
         ] {
             assert_eq!(of(event), keys, "{event}");

@@ -196,81 +196,87 @@ mod tests {
         ThinkingRequest::of(&body, &PeekedBody::of(&body, 64).unwrap())
     }
 
+    const fn level(level: ThinkingLevel) -> Option<ThinkingMode> {
+        Some(ThinkingMode::Level(level))
+    }
+
+    /// The members of a body, and what they wish.
+    const WISHES: &[(&str, Option<ThinkingMode>)] = &[
+        ("", None),
+        (r#""reasoning_effort":"none""#, Some(ThinkingMode::Off)),
+        (r#""reasoning_effort":"minimal""#, level(ThinkingLevel::Low)),
+        (r#""reasoning_effort":" Low ""#, level(ThinkingLevel::Low)),
+        (
+            r#""reasoning_effort":"medium""#,
+            level(ThinkingLevel::Medium),
+        ),
+        (r#""reasoning_effort":"HIGH""#, level(ThinkingLevel::High)),
+        (r#""reasoning_effort":"xhigh""#, level(ThinkingLevel::Max)),
+        (r#""reasoning_effort":"auto""#, None),
+        (r#""reasoning":{"effort":"low"}"#, level(ThinkingLevel::Low)),
+        (r#""reasoning":{"enabled":true}"#, Some(ThinkingMode::On)),
+        (r#""reasoning":{"enabled":false}"#, Some(ThinkingMode::Off)),
+        (
+            r#""reasoning":{"enabled":true,"effort":"high"}"#,
+            level(ThinkingLevel::High),
+        ),
+        (
+            r#""reasoning":{"enabled":false,"effort":"high"}"#,
+            Some(ThinkingMode::Off),
+        ),
+        (r#""reasoning":{"max_tokens":2000}"#, Some(ThinkingMode::On)),
+        (r#""reasoning":{"max_tokens":0}"#, Some(ThinkingMode::Off)),
+        (r#""reasoning":{"summary":"auto"}"#, None),
+        (r#""reasoning":{"effort":null,"enabled":null}"#, None),
+        (r#""reasoning":"off""#, Some(ThinkingMode::Off)),
+        (r#""reasoning":false"#, Some(ThinkingMode::Off)),
+        (r#""think":true"#, Some(ThinkingMode::On)),
+        (r#""think":false"#, Some(ThinkingMode::Off)),
+        (r#""think":"low""#, level(ThinkingLevel::Low)),
+        (r#""think":null"#, None),
+        (r#""enable_thinking":false"#, Some(ThinkingMode::Off)),
+        (r#""enable_thinking":"false""#, Some(ThinkingMode::Off)),
+        (r#""enable_thinking":true"#, Some(ThinkingMode::On)),
+        (
+            r#""chat_template_kwargs":{"enable_thinking":false}"#,
+            Some(ThinkingMode::Off),
+        ),
+        (
+            r#""chat_template_kwargs":{"thinking":true,"x":1}"#,
+            Some(ThinkingMode::On),
+        ),
+        (
+            r#""chat_template_kwargs":{"reasoning_effort":"low"}"#,
+            level(ThinkingLevel::Low),
+        ),
+        (r#""thinking":{"type":"disabled"}"#, Some(ThinkingMode::Off)),
+        (
+            r#""thinking":{"type":"enabled","budget_tokens":1024}"#,
+            Some(ThinkingMode::On),
+        ),
+        (r#""thinking":{"type":"adaptive"}"#, None),
+        (r#""thinking":false"#, Some(ThinkingMode::Off)),
+        (r#""thinking_budget":0"#, Some(ThinkingMode::Off)),
+        (r#""reasoning_budget":-1"#, None),
+        (
+            r#""reasoning_effort":"high","think":false"#,
+            Some(ThinkingMode::Off),
+        ),
+        (
+            r#""think":true,"reasoning_effort":"low""#,
+            level(ThinkingLevel::Low),
+        ),
+        (
+            r#""think":"high","reasoning_effort":"low""#,
+            level(ThinkingLevel::High),
+        ),
+    ];
+
     #[test]
     fn every_api_has_its_words() {
-        let level = |level| Some(ThinkingMode::Level(level));
-        for (fields, wish) in [
-            ("", None),
-            (r#""reasoning_effort":"none""#, Some(ThinkingMode::Off)),
-            (r#""reasoning_effort":"minimal""#, level(ThinkingLevel::Low)),
-            (r#""reasoning_effort":" Low ""#, level(ThinkingLevel::Low)),
-            (
-                r#""reasoning_effort":"medium""#,
-                level(ThinkingLevel::Medium),
-            ),
-            (r#""reasoning_effort":"HIGH""#, level(ThinkingLevel::High)),
-            (r#""reasoning_effort":"xhigh""#, level(ThinkingLevel::Max)),
-            (r#""reasoning_effort":"auto""#, None),
-            (r#""reasoning":{"effort":"low"}"#, level(ThinkingLevel::Low)),
-            (r#""reasoning":{"enabled":true}"#, Some(ThinkingMode::On)),
-            (r#""reasoning":{"enabled":false}"#, Some(ThinkingMode::Off)),
-            (
-                r#""reasoning":{"enabled":true,"effort":"high"}"#,
-                level(ThinkingLevel::High),
-            ),
-            (
-                r#""reasoning":{"enabled":false,"effort":"high"}"#,
-                Some(ThinkingMode::Off),
-            ),
-            (r#""reasoning":{"max_tokens":2000}"#, Some(ThinkingMode::On)),
-            (r#""reasoning":{"max_tokens":0}"#, Some(ThinkingMode::Off)),
-            (r#""reasoning":{"summary":"auto"}"#, None),
-            (r#""reasoning":{"effort":null,"enabled":null}"#, None),
-            (r#""reasoning":"off""#, Some(ThinkingMode::Off)),
-            (r#""reasoning":false"#, Some(ThinkingMode::Off)),
-            (r#""think":true"#, Some(ThinkingMode::On)),
-            (r#""think":false"#, Some(ThinkingMode::Off)),
-            (r#""think":"low""#, level(ThinkingLevel::Low)),
-            (r#""think":null"#, None),
-            (r#""enable_thinking":false"#, Some(ThinkingMode::Off)),
-            (r#""enable_thinking":"false""#, Some(ThinkingMode::Off)),
-            (r#""enable_thinking":true"#, Some(ThinkingMode::On)),
-            (
-                r#""chat_template_kwargs":{"enable_thinking":false}"#,
-                Some(ThinkingMode::Off),
-            ),
-            (
-                r#""chat_template_kwargs":{"thinking":true,"x":1}"#,
-                Some(ThinkingMode::On),
-            ),
-            (
-                r#""chat_template_kwargs":{"reasoning_effort":"low"}"#,
-                level(ThinkingLevel::Low),
-            ),
-            (r#""thinking":{"type":"disabled"}"#, Some(ThinkingMode::Off)),
-            (
-                r#""thinking":{"type":"enabled","budget_tokens":1024}"#,
-                Some(ThinkingMode::On),
-            ),
-            (r#""thinking":{"type":"adaptive"}"#, None),
-            (r#""thinking":false"#, Some(ThinkingMode::Off)),
-            (r#""thinking_budget":0"#, Some(ThinkingMode::Off)),
-            (r#""reasoning_budget":-1"#, None),
-            (
-                r#""reasoning_effort":"high","think":false"#,
-                Some(ThinkingMode::Off),
-            ),
-            (
-                r#""think":true,"reasoning_effort":"low""#,
-                level(ThinkingLevel::Low),
-            ),
-            (
-                r#""think":"high","reasoning_effort":"low""#,
-                level(ThinkingLevel::High),
-            ),
-        ] {
+        for (fields, wish) in WISHES {
             let thinking = of(fields);
-            assert_eq!(thinking.asked.map(|asked| asked.wish), wish, "{fields}");
+            assert_eq!(thinking.asked.map(|asked| asked.wish), *wish, "{fields}");
             assert!(thinking.unknown.is_empty(), "{fields}");
         }
     }

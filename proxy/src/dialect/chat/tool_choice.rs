@@ -122,39 +122,43 @@ impl ToolChoice {
                 }
             };
         }
-        let raw = peek.raw(body, "tools").unwrap_or("[]");
-        let offered: Vec<&RawValue> =
-            serde_json::from_str(raw).map_err(|_| invalid_type("tools", "an array", found(raw)))?;
-        let spelt: Vec<Option<String>> = offered
-            .iter()
-            .map(|tool| {
-                let tool: Value = serde_json::from_str(tool.get()).ok()?;
-                name_of(&tool, "").map(|(name, _)| name)
-            })
-            .collect();
-        let stays = |name: &Option<String>| named.iter().any(|n| name.as_ref() == Some(&n.name));
-        for NamedTool { name, path } in &named {
-            if !spelt.iter().flatten().any(|offered| offered == name) {
-                let name: String = name.chars().take(128).collect();
-                return Err(unsupported(
-                    path,
-                    format!("`tools` holds no function '{name}'"),
-                ));
-            }
-        }
-        let kept: Vec<&str> = offered
-            .iter()
-            .zip(&spelt)
-            .filter(|(_, name)| stays(name))
-            .map(|(tool, _)| tool.get())
-            .collect();
-        let tools = (kept.len() < offered.len()).then(|| format!("[{}]", kept.join(",")));
         Ok(Self {
             mode,
-            tools,
+            tools: only(&named, body, peek)?,
             is_rewritten: true,
         })
     }
+}
+
+/// Returns the list of `tools` with only those that are named; `None` where it has no others.
+fn only(named: &[NamedTool], body: &[u8], peek: &PeekedBody) -> Result<Option<String>, Error> {
+    let raw = peek.raw(body, "tools").unwrap_or("[]");
+    let offered: Vec<&RawValue> =
+        serde_json::from_str(raw).map_err(|_| invalid_type("tools", "an array", found(raw)))?;
+    let spelt: Vec<Option<String>> = offered
+        .iter()
+        .map(|tool| {
+            let tool: Value = serde_json::from_str(tool.get()).ok()?;
+            name_of(&tool, "").map(|(name, _)| name)
+        })
+        .collect();
+    let stays = |name: &Option<String>| named.iter().any(|n| name.as_ref() == Some(&n.name));
+    for NamedTool { name, path } in named {
+        if !spelt.iter().flatten().any(|offered| offered == name) {
+            let name: String = name.chars().take(128).collect();
+            return Err(unsupported(
+                path,
+                format!("`tools` holds no function '{name}'"),
+            ));
+        }
+    }
+    let kept: Vec<&str> = offered
+        .iter()
+        .zip(&spelt)
+        .filter(|(_, name)| stays(name))
+        .map(|(tool, _)| tool.get())
+        .collect();
+    Ok((kept.len() < offered.len()).then(|| format!("[{}]", kept.join(","))))
 }
 
 // === impl ToolChoiceMode ===

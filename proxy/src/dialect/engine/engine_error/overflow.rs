@@ -125,107 +125,110 @@ fn trailing(text: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn every_engines_words_are_known_and_what_they_count_is_read() {
-        for (words, tokens) in [
-            // LM Studio.
-            (
-                "Trying to keep the first 9001 tokens when context the overflows. However, the \
+    /// What engines say of a prompt that is too long, and the tokens that they count in it.
+    const OVERFLOWS: &[(&str, Option<u64>)] = &[
+        // LM Studio.
+        (
+            "Trying to keep the first 9001 tokens when context the overflows. However, the \
                  model is loaded with context length of only 4096 tokens, which is not enough. Try \
                  to load the model with a larger context length, or provide a shorter input",
-                Some(9001),
-            ),
-            (
-                "Trying to keep the first 9001 tokens when the context overflows.",
-                Some(9001),
-            ),
-            (
-                "Cannot truncate prompt with n_keep (5000) >= n_ctx (4096)",
-                Some(5000),
-            ),
-            ("n_keep: 5000 >= n_ctx: 4096", Some(5000)),
-            ("n_keep >= n_ctx", None),
-            (
-                "The number of tokens to keep from the initial prompt is greater than the context \
+            Some(9001),
+        ),
+        (
+            "Trying to keep the first 9001 tokens when the context overflows.",
+            Some(9001),
+        ),
+        (
+            "Cannot truncate prompt with n_keep (5000) >= n_ctx (4096)",
+            Some(5000),
+        ),
+        ("n_keep: 5000 >= n_ctx: 4096", Some(5000)),
+        ("n_keep >= n_ctx", None),
+        (
+            "The number of tokens to keep from the initial prompt is greater than the context \
                  length (n_keep: 11513>= n_ctx: 4096)",
-                Some(11513),
-            ),
-            (
-                "Reached context length of 4096 tokens with model (arch: gemma3) that does not \
+            Some(11513),
+        ),
+        (
+            "Reached context length of 4096 tokens with model (arch: gemma3) that does not \
                  currently support mid-generation context overflow. Try reloading with a larger \
                  context length or shortening the prompt/chat.",
-                None,
-            ),
-            (
-                "request (9 tokens) exceeds the available context size (4 tokens), try increasing it",
-                Some(9),
-            ),
-            // llama.cpp.
-            (
-                r#"{"code":400,"message":"request (4200 tokens) exceeds the available context size (4096 tokens)","type":"exceed_context_size_error","n_prompt_tokens":4201,"n_ctx":4096}"#,
-                Some(4201),
-            ),
-            (
-                r#"{\"type\":\"exceed_context_size_error\",\"n_prompt_tokens\": 4201}"#,
-                Some(4201),
-            ),
-            ("Context size has been exceeded.", None),
-            // Ollama.
-            ("the prompt is longer than the context length (4096)", None),
-            ("the input length exceeds the context length", None),
-            (
-                "prompt too long; exceeded max context length by 4 tokens",
-                None,
-            ),
-            // vLLM and other servers with OpenAI's API.
-            (
-                "This model's maximum context length is 4096 tokens. However, you requested 5000 \
+            None,
+        ),
+        (
+            "request (9 tokens) exceeds the available context size (4 tokens), try increasing it",
+            Some(9),
+        ),
+        // llama.cpp.
+        (
+            r#"{"code":400,"message":"request (4200 tokens) exceeds the available context size (4096 tokens)","type":"exceed_context_size_error","n_prompt_tokens":4201,"n_ctx":4096}"#,
+            Some(4201),
+        ),
+        (
+            r#"{\"type\":\"exceed_context_size_error\",\"n_prompt_tokens\": 4201}"#,
+            Some(4201),
+        ),
+        ("Context size has been exceeded.", None),
+        // Ollama.
+        ("the prompt is longer than the context length (4096)", None),
+        ("the input length exceeds the context length", None),
+        (
+            "prompt too long; exceeded max context length by 4 tokens",
+            None,
+        ),
+        // vLLM and other servers with OpenAI's API.
+        (
+            "This model's maximum context length is 4096 tokens. However, you requested 5000 \
                  tokens (4900 in the messages, 100 in the completion). Please reduce the length of \
                  the messages or completion.",
-                Some(4900),
-            ),
-            (
-                "This model's maximum context length is 4096 tokens. However, your request has \
+            Some(4900),
+        ),
+        (
+            "This model's maximum context length is 4096 tokens. However, your request has \
                  9000 input tokens. Please reduce the length of the input messages.",
-                Some(9000),
-            ),
-            (
-                "This model's maximum context length is 4097 tokens, however you requested 4360 \
+            Some(9000),
+        ),
+        (
+            "This model's maximum context length is 4097 tokens, however you requested 4360 \
                  tokens (3336 in your prompt; 1024 for the completion).",
-                Some(3336),
-            ),
-            (
-                "This model's maximum context length is 4097 tokens. However, your messages \
+            Some(3336),
+        ),
+        (
+            "This model's maximum context length is 4097 tokens. However, your messages \
                  resulted in 5021 tokens.",
-                Some(5021),
-            ),
-            (
-                "The decoder prompt (length 5000) is longer than the maximum model length of 4096.",
-                Some(5000),
-            ),
-            (
-                "The input (5000 tokens) is longer than the model's context length (4096 tokens).",
-                Some(5000),
-            ),
-            (
-                "Requested token count exceeds the model's maximum context length of 4096 tokens. \
+            Some(5021),
+        ),
+        (
+            "The decoder prompt (length 5000) is longer than the maximum model length of 4096.",
+            Some(5000),
+        ),
+        (
+            "The input (5000 tokens) is longer than the model's context length (4096 tokens).",
+            Some(5000),
+        ),
+        (
+            "Requested token count exceeds the model's maximum context length of 4096 tokens. \
                  You requested a total of 5100 tokens: 5000 tokens from the input messages and 100 \
                  tokens for the completion.",
-                Some(5000),
-            ),
-            ("prompt is too long: 5000 tokens > 4096 maximum", Some(5000)),
-            (
-                "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4096. \
+            Some(5000),
+        ),
+        ("prompt is too long: 5000 tokens > 4096 maximum", Some(5000)),
+        (
+            "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4096. \
                  Given: 5000 `inputs` tokens and 100 `max_new_tokens`",
-                Some(5000),
-            ),
-            (
-                "Input validation error: `inputs` must have less than 4096 tokens. Given: 5000",
-                Some(5000),
-            ),
-        ] {
+            Some(5000),
+        ),
+        (
+            "Input validation error: `inputs` must have less than 4096 tokens. Given: 5000",
+            Some(5000),
+        ),
+    ];
+
+    #[test]
+    fn every_engines_words_are_known_and_what_they_count_is_read() {
+        for (words, tokens) in OVERFLOWS {
             let (found, _) = overflow(&words.to_lowercase()).unwrap_or_else(|| panic!("{words}"));
-            assert_eq!(found.counted, tokens, "{words}");
+            assert_eq!(found.counted, *tokens, "{words}");
         }
     }
 

@@ -157,92 +157,95 @@ pub(super) fn unservable(lower: &str) -> Option<(&'static UnservableRequest, usi
 mod tests {
     use super::*;
 
+    /// What engines say of a request that they do not serve, and a part of what the client is told.
+    const REFUSED: &[(&str, &str)] = &[
+        (
+            "audio input is not supported - hint: if this is unexpected, you may need to \
+                 provide the mmproj",
+            "image, audio or video",
+        ),
+        (
+            "this model does not support images",
+            "image, audio or video",
+        ),
+        (
+            "this model is missing data required for image input",
+            "image, audio or video",
+        ),
+        (
+            "invalid image input: image: unknown format",
+            "image, audio or video",
+        ),
+        (
+            "Jinja Exception: After the optional system message, conversation roles must \
+                 alternate user and assistant roles except for tool calls and results",
+            "chat template",
+        ),
+        (
+            "Conversation roles must alternate user/assistant/user/assistant/...",
+            "chat template",
+        ),
+        (
+            "Error rendering prompt with jinja template: \"Unknown test: sequence\".",
+            "chat template",
+        ),
+        (
+            "Cannot subscript null at row 23, column 40:\n {%- set a = b[:c] %}",
+            "chat template",
+        ),
+        (
+            "While executing CallExpression at line 79, column 24 in source: x",
+            "chat template",
+        ),
+        (
+            "template: :12:5: executing \"\" at <index .x 1>: error calling index",
+            "chat template",
+        ),
+        (
+            "Failed to parse messages: Missing 'role' in message: {\"content\":\"x\"}",
+            "chat template",
+        ),
+        (
+            "Failed to parse tool call arguments as JSON: [json.exception.parse_error.101]",
+            "tool calls",
+        ),
+        (
+            "Failed to parse tools: Missing tool function: {}; tools = [{}]",
+            "tool calls",
+        ),
+        (
+            "Unable to generate parser for this template. Automatic parser generation failed: \
+                 JSON schema error at #: unrecognized type nope",
+            "schema or grammar",
+        ),
+        (
+            "Failed to initialize samplers: failed to parse grammar",
+            "schema or grammar",
+        ),
+        (
+            "invalid format: \"nope\"; expected \"json\" or a JSON schema",
+            "schema or grammar",
+        ),
+        (
+            "failed to marshal data: json: unsupported value: +Inf",
+            "a value",
+        ),
+        ("option \"num_ctx\" must be of type integer", "a value"),
+        ("option \"stop\" must be of an array of strings", "a value"),
+        (
+            "Multimodal data provided, but model does not support multimodal requests.",
+            "an image",
+        ),
+        ("Unknown reasoning format: foo", "a value"),
+        (
+            "\"llama\" does not support thinking",
+            "this model cannot do",
+        ),
+    ];
+
     #[test]
     fn what_engines_say_of_a_request_is_known() {
-        for (text, says) in [
-            (
-                "audio input is not supported - hint: if this is unexpected, you may need to \
-                 provide the mmproj",
-                "image, audio or video",
-            ),
-            (
-                "this model does not support images",
-                "image, audio or video",
-            ),
-            (
-                "this model is missing data required for image input",
-                "image, audio or video",
-            ),
-            (
-                "invalid image input: image: unknown format",
-                "image, audio or video",
-            ),
-            (
-                "Jinja Exception: After the optional system message, conversation roles must \
-                 alternate user and assistant roles except for tool calls and results",
-                "chat template",
-            ),
-            (
-                "Conversation roles must alternate user/assistant/user/assistant/...",
-                "chat template",
-            ),
-            (
-                "Error rendering prompt with jinja template: \"Unknown test: sequence\".",
-                "chat template",
-            ),
-            (
-                "Cannot subscript null at row 23, column 40:\n {%- set a = b[:c] %}",
-                "chat template",
-            ),
-            (
-                "While executing CallExpression at line 79, column 24 in source: x",
-                "chat template",
-            ),
-            (
-                "template: :12:5: executing \"\" at <index .x 1>: error calling index",
-                "chat template",
-            ),
-            (
-                "Failed to parse messages: Missing 'role' in message: {\"content\":\"x\"}",
-                "chat template",
-            ),
-            (
-                "Failed to parse tool call arguments as JSON: [json.exception.parse_error.101]",
-                "tool calls",
-            ),
-            (
-                "Failed to parse tools: Missing tool function: {}; tools = [{}]",
-                "tool calls",
-            ),
-            (
-                "Unable to generate parser for this template. Automatic parser generation failed: \
-                 JSON schema error at #: unrecognized type nope",
-                "schema or grammar",
-            ),
-            (
-                "Failed to initialize samplers: failed to parse grammar",
-                "schema or grammar",
-            ),
-            (
-                "invalid format: \"nope\"; expected \"json\" or a JSON schema",
-                "schema or grammar",
-            ),
-            (
-                "failed to marshal data: json: unsupported value: +Inf",
-                "a value",
-            ),
-            ("option \"num_ctx\" must be of type integer", "a value"),
-            ("option \"stop\" must be of an array of strings", "a value"),
-            (
-                "Multimodal data provided, but model does not support multimodal requests.",
-                "an image",
-            ),
-            ("Unknown reasoning format: foo", "a value"),
-            (
-                "\"llama\" does not support thinking",
-                "this model cannot do",
-            ),
-        ] {
+        for (text, says) in REFUSED {
             let known = unservable(&text.to_lowercase()).map(|(kind, _)| kind.says);
             assert!(known.is_some_and(|k| k.contains(says)), "{text}: {known:?}");
         }

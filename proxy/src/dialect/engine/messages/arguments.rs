@@ -160,11 +160,8 @@ mod tests {
                 (object, is_rewritten),
                 "{text}"
             );
-            assert!(
-                serde_json::from_str::<Value>(&found.object)
-                    .unwrap()
-                    .is_object()
-            );
+            let object: Value = serde_json::from_str(&found.object).unwrap();
+            assert!(object.is_object());
             assert_eq!(CallArguments::of(&raw), found, "always the same");
         }
     }

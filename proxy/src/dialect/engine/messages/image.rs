@@ -168,54 +168,28 @@ mod tests {
         let escaped = JPEG.replace('/', "%2F");
         let safe = JPEG.replace('/', "_");
         let broken = format!("{}\r\n{} {}", &PNG[..5], &PNG[5..20], &PNG[20..]);
+        let png = |url: String| (url, PNG, ImageKind::Png);
+        let jpeg = |url: String| (url, JPEG, ImageKind::Jpeg);
         for (url, base64, kind) in [
-            (format!("data:image/png;base64,{PNG}"), PNG, ImageKind::Png),
-            (
-                format!("data:image/png;charset=utf-8;base64,{PNG}"),
-                PNG,
-                ImageKind::Png,
-            ),
-            (format!("DATA:IMAGE/PNG;BASE64,{PNG}"), PNG, ImageKind::Png),
-            (format!("Data:Image/Png; Base64,{PNG}"), PNG, ImageKind::Png),
-            (
-                format!("data:application/octet-stream;base64,{PNG}"),
-                PNG,
-                ImageKind::Png,
-            ),
+            png(format!("data:image/png;base64,{PNG}")),
+            png(format!("data:image/png;charset=utf-8;base64,{PNG}")),
+            png(format!("DATA:IMAGE/PNG;BASE64,{PNG}")),
+            png(format!("Data:Image/Png; Base64,{PNG}")),
+            png(format!("data:application/octet-stream;base64,{PNG}")),
             (
                 format!("data:binary/octet-stream;base64,{WEBP}"),
                 WEBP,
                 ImageKind::Webp,
             ),
-            (format!("data:;base64,{JPEG}"), JPEG, ImageKind::Jpeg),
-            (
-                format!("data:image/jpg;base64,{JPEG}"),
-                JPEG,
-                ImageKind::Jpeg,
-            ),
+            jpeg(format!("data:;base64,{JPEG}")),
+            jpeg(format!("data:image/jpg;base64,{JPEG}")),
             // What the bytes are counts, not what they are called.
-            (
-                format!("data:image/png;base64,{JPEG}"),
-                JPEG,
-                ImageKind::Jpeg,
-            ),
-            (
-                format!("data:image/jpeg;base64,{escaped}"),
-                JPEG,
-                ImageKind::Jpeg,
-            ),
-            (
-                format!("data:image/jpeg;base64,{safe}"),
-                JPEG,
-                ImageKind::Jpeg,
-            ),
-            (
-                format!("data:image/png;base64,{broken}"),
-                PNG,
-                ImageKind::Png,
-            ),
-            (format!(" {PNG}\n"), PNG, ImageKind::Png),
-            (JPEG.to_owned(), JPEG, ImageKind::Jpeg),
+            jpeg(format!("data:image/png;base64,{JPEG}")),
+            jpeg(format!("data:image/jpeg;base64,{escaped}")),
+            jpeg(format!("data:image/jpeg;base64,{safe}")),
+            png(format!("data:image/png;base64,{broken}")),
+            png(format!(" {PNG}\n")),
+            jpeg(JPEG.to_owned()),
             (
                 format!("data:image/gif;base64,{GIF}"),
                 GIF,

@@ -133,6 +133,16 @@ mod tests {
             (json!("a"), said("a")),
             (json!({"text": "a"}), said("a")),
             (json!({"type": "note", "text": "a"}), said("a")),
+        ] {
+            assert_eq!(MessagePart::of(&part), read, "{part}");
+        }
+        let odd = json!({"type": "text", "text": 7});
+        assert_eq!(MessagePart::of(&odd), MessagePart::NoText(&json!(7)));
+    }
+
+    #[test]
+    fn parts_that_are_no_text_are_told_apart() {
+        for (part, read) in [
             (
                 json!({"type": "image_url", "image_url": {"url": "u"}}),
                 MessagePart::Image(Some("u")),
@@ -160,7 +170,5 @@ mod tests {
         ] {
             assert_eq!(MessagePart::of(&part), read, "{part}");
         }
-        let odd = json!({"type": "text", "text": 7});
-        assert_eq!(MessagePart::of(&odd), MessagePart::NoText(&json!(7)));
     }
 }

@@ -246,16 +246,7 @@ impl ChatWatch {
             };
         }
         keys.content |= self.texts && has_text(event);
-        if keys.error || keys.name && is_named_error(event) {
-            self.refuse_error(event)?;
-        }
-        if !keys.choices
-            && !self.complete()
-            && let Some((name, data)) = event::read(event)
-            && let Some(error) = error_in_words(self.kind, &name, &data)
-        {
-            return Err(error);
-        }
+        self.refuse_error(event, keys)?;
         if !is_object(event) {
             // No part of an answer, whatever it is, and nothing that a client could read as one.
             tracing::debug!(
@@ -270,20 +261,7 @@ impl ChatWatch {
         {
             return Ok(EventAction::Drop);
         }
-        progress.events += 1;
-        if matches!(self.answerer, StreamAnswerer::Awaited) {
-            self.answerer = StreamAnswerer::Read(model(event));
-        }
-        if keys.content {
-            self.content += 1;
-            self.prompt_events = PromptEvents::Ignored;
-            progress.content += 1;
-            self.finished = false;
-        }
-        progress.calls |= keys.calls;
-        if keys.finish {
-            self.finished = true;
-        }
+        self.count(event, keys, progress);
         let mut mended = keys.calls.then(|| self.with_own_ids(event)).flatten();
         if keys.usage
             && let Some((usage, extra)) = usage(event)
@@ -303,6 +281,22 @@ impl ChatWatch {
         })
     }
 
+    /// Counts an event of the answer.
+    fn count(&mut self, event: &[u8], keys: EventKeys, progress: &mut StreamProgress) {
+        progress.events += 1;
+        if matches!(self.answerer, StreamAnswerer::Awaited) {
+            self.answerer = StreamAnswerer::Read(model(event));
+        }
+        if keys.content {
+            self.content += 1;
+            self.prompt_events = PromptEvents::Ignored;
+            progress.content += 1;
+            self.finished = false;
+        }
+        progress.calls |= keys.calls;
+        self.finished |= keys.finish;
+    }
+
     /// Reads an event that reports on the reading of the prompt, and tells whether it is taken out.
     fn takes_out(&self, event: &[u8], progress: &mut StreamProgress) -> bool {
         let report = prompt_progress(event);
@@ -318,12 +312,23 @@ impl ChatWatch {
         mended.then(|| format!("data: {value}\n\n").into())
     }
 
-    /// Refuses an event whose name or top level says that it is an error. The word elsewhere in it is
-    /// none.
-    fn refuse_error(&self, event: &[u8]) -> Result<(), Error> {
-        let error =
-            event::read(event).and_then(|(name, data)| error_in_event(self.kind, &name, &data));
-        error.map_or(Ok(()), Err)
+    /// Refuses an event whose name or top level says that it is an error, or which is one in words. The
+    /// word elsewhere in it is none.
+    fn refuse_error(&self, event: &[u8], keys: EventKeys) -> Result<(), Error> {
+        if (keys.error || keys.name && is_named_error(event))
+            && let Some((name, data)) = event::read(event)
+            && let Some(error) = error_in_event(self.kind, &name, &data)
+        {
+            return Err(error);
+        }
+        if !keys.choices
+            && !self.complete()
+            && let Some((name, data)) = event::read(event)
+            && let Some(error) = error_in_words(self.kind, &name, &data)
+        {
+            return Err(error);
+        }
+        Ok(())
     }
 }
 

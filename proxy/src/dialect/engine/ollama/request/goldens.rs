@@ -98,69 +98,72 @@ fn each_option_becomes_exactly_this() {
     }
 }
 
+/// Members of a request, and what an Ollama gets for them before its options and behind.
+const FIELDS: &[(&str, &str, &str)] = &[
+    (r#""reasoning_effort":"none""#, r#","think":false"#, ""),
+    (r#""reasoning_effort":"minimal""#, r#","think":"low""#, ""),
+    (r#""reasoning_effort":"low""#, r#","think":"low""#, ""),
+    (r#""reasoning_effort":"medium""#, r#","think":"medium""#, ""),
+    (r#""reasoning_effort":"high""#, r#","think":"high""#, ""),
+    (r#""reasoning_effort":"xhigh""#, r#","think":"max""#, ""),
+    (r#""reasoning_effort":"max""#, r#","think":"max""#, ""),
+    (r#""reasoning_effort":null"#, "", ""),
+    (r#""reasoning_effort":"hot""#, "", ""),
+    (r#""think":false"#, r#","think":false"#, ""),
+    (
+        r#""reasoning":{"effort":"high"},"reasoning_effort":"low""#,
+        r#","think":"high""#,
+        "",
+    ),
+    (r#""logprobs":true"#, r#","logprobs":true"#, ""),
+    (r#""top_logprobs":20"#, r#","top_logprobs":20"#, ""),
+    (r#""response_format":{"type":"text"}"#, "", ""),
+    (
+        r#""response_format":{"type":"json_object"}"#,
+        "",
+        r#","format":"json""#,
+    ),
+    (
+        r#""response_format":{"type":" JSON_Object "}"#,
+        "",
+        r#","format":"json""#,
+    ),
+    (
+        r#""response_format":{"type":"json_schema","json_schema":{"name":"n","strict":true,"schema":{"z":1.0,"a":[]}}}"#,
+        "",
+        r#","format":{"z":1.0,"a":[]}"#,
+    ),
+    (r#""tools":[]"#, "", ""),
+    (
+        r#""tools":[{"function":{"strict":true,"name":"f"},"type":"function"}]"#,
+        "",
+        r#","tools":[{"function":{"strict":true,"name":"f"},"type":"function"}]"#,
+    ),
+    (
+        r#""tools":[{"type":"function","function":{"name":"f"}}],"tool_choice":"auto""#,
+        "",
+        r#","tools":[{"type":"function","function":{"name":"f"}}]"#,
+    ),
+    (
+        r#""tools":[{"type":"function","function":{"name":"f"}}],"tool_choice":"required""#,
+        "",
+        r#","tools":[{"type":"function","function":{"name":"f"}}]"#,
+    ),
+    (
+        r#""tools":[{"type":"function","function":{"name":"f"}}],"tool_choice":"none""#,
+        "",
+        "",
+    ),
+    (
+        r#""tools":[{"type":"function","function":{"name":"f"}},{"type":"function","function":{"name":"g"}}],"tool_choice":{"type":"function","function":{"name":"g"}}"#,
+        "",
+        r#","tools":[{"type":"function","function":{"name":"g"}}]"#,
+    ),
+];
+
 #[test]
 fn each_top_level_field_becomes_exactly_this() {
-    for (fields, before, after) in [
-        (r#""reasoning_effort":"none""#, r#","think":false"#, ""),
-        (r#""reasoning_effort":"minimal""#, r#","think":"low""#, ""),
-        (r#""reasoning_effort":"low""#, r#","think":"low""#, ""),
-        (r#""reasoning_effort":"medium""#, r#","think":"medium""#, ""),
-        (r#""reasoning_effort":"high""#, r#","think":"high""#, ""),
-        (r#""reasoning_effort":"xhigh""#, r#","think":"max""#, ""),
-        (r#""reasoning_effort":"max""#, r#","think":"max""#, ""),
-        (r#""reasoning_effort":null"#, "", ""),
-        (r#""reasoning_effort":"hot""#, "", ""),
-        (r#""think":false"#, r#","think":false"#, ""),
-        (
-            r#""reasoning":{"effort":"high"},"reasoning_effort":"low""#,
-            r#","think":"high""#,
-            "",
-        ),
-        (r#""logprobs":true"#, r#","logprobs":true"#, ""),
-        (r#""top_logprobs":20"#, r#","top_logprobs":20"#, ""),
-        (r#""response_format":{"type":"text"}"#, "", ""),
-        (
-            r#""response_format":{"type":"json_object"}"#,
-            "",
-            r#","format":"json""#,
-        ),
-        (
-            r#""response_format":{"type":" JSON_Object "}"#,
-            "",
-            r#","format":"json""#,
-        ),
-        (
-            r#""response_format":{"type":"json_schema","json_schema":{"name":"n","strict":true,"schema":{"z":1.0,"a":[]}}}"#,
-            "",
-            r#","format":{"z":1.0,"a":[]}"#,
-        ),
-        (r#""tools":[]"#, "", ""),
-        (
-            r#""tools":[{"function":{"strict":true,"name":"f"},"type":"function"}]"#,
-            "",
-            r#","tools":[{"function":{"strict":true,"name":"f"},"type":"function"}]"#,
-        ),
-        (
-            r#""tools":[{"type":"function","function":{"name":"f"}}],"tool_choice":"auto""#,
-            "",
-            r#","tools":[{"type":"function","function":{"name":"f"}}]"#,
-        ),
-        (
-            r#""tools":[{"type":"function","function":{"name":"f"}}],"tool_choice":"required""#,
-            "",
-            r#","tools":[{"type":"function","function":{"name":"f"}}]"#,
-        ),
-        (
-            r#""tools":[{"type":"function","function":{"name":"f"}}],"tool_choice":"none""#,
-            "",
-            "",
-        ),
-        (
-            r#""tools":[{"type":"function","function":{"name":"f"}},{"type":"function","function":{"name":"g"}}],"tool_choice":{"type":"function","function":{"name":"g"}}"#,
-            "",
-            r#","tools":[{"type":"function","function":{"name":"g"}}]"#,
-        ),
-    ] {
+    for (fields, before, after) in FIELDS {
         assert_eq!(
             sent(fields),
             format!("{HEAD}{before},\"options\":{{}}{after}}}"),
@@ -169,90 +172,89 @@ fn each_top_level_field_becomes_exactly_this() {
     }
 }
 
+/// A message of a client, and the one that an Ollama gets.
+const MESSAGES: &[(&str, &str)] = &[
+    (
+        r#"{"role":"system","content":"s"}"#,
+        r#"{"role":"system","content":"s"}"#,
+    ),
+    (
+        r#"{"role":"developer","content":"s"}"#,
+        r#"{"role":"system","content":"s"}"#,
+    ),
+    (
+        r#"{"role":"USER","content":"s"}"#,
+        r#"{"role":"user","content":"s"}"#,
+    ),
+    (
+        r#"{"role":"user","content":"","name":"n"}"#,
+        r#"{"role":"user","content":""}"#,
+    ),
+    (
+        r#"{"role":"user","content":[]}"#,
+        r#"{"role":"user","content":""}"#,
+    ),
+    (
+        r#"{"role":"user","content":[{"type":"text","text":"a"},{"type":"text","text":"b"}]}"#,
+        r#"{"role":"user","content":"a\n\nb"}"#,
+    ),
+    (
+        r#"{"role":"user","content":[{"type":"image_url","image_url":{"url":"data:image/webp;base64,QQ=="}}]}"#,
+        r#"{"role":"user","content":"","images":["QQ=="]}"#,
+    ),
+    (
+        r#"{"role":"user","content":[{"type":"image_url","image_url":"data:;base64,QQ=="}]}"#,
+        r#"{"role":"user","content":"","images":["QQ=="]}"#,
+    ),
+    (
+        r#"{"role":"user","content":[{"type":"input_audio","input_audio":{"data":"QQ==","format":"wav"}}]}"#,
+        r#"{"role":"user","content":"","images":["QQ=="]}"#,
+    ),
+    (
+        r#"{"role":"assistant","content":"a","reasoning":"r"}"#,
+        r#"{"role":"assistant","content":"a","thinking":"r"}"#,
+    ),
+    (
+        r#"{"role":"assistant","content":"a","reasoning_content":"r"}"#,
+        r#"{"role":"assistant","content":"a","thinking":"r"}"#,
+    ),
+    (
+        r#"{"role":"assistant","content":null,"refusal":null,"tool_calls":null}"#,
+        r#"{"role":"assistant","content":""}"#,
+    ),
+    (
+        r#"{"role":"assistant","tool_calls":[{"id":"c","function":{"name":"f","arguments":""}}]}"#,
+        r#"{"role":"assistant","content":"","tool_calls":[{"id":"c","function":{"name":"f","arguments":{}}}]}"#,
+    ),
+    (
+        r#"{"role":"tool","name":"g","tool_call_id":"c1","content":[{"type":"text","text":"3"}]}"#,
+        r#"{"role":"tool","content":"3","tool_name":"g","tool_call_id":"c1"}"#,
+    ),
+];
+
 #[test]
 fn each_message_field_becomes_exactly_this() {
+    for (message, want) in MESSAGES {
+        becomes(message, want);
+    }
     let call = r#"{"role":"assistant","tool_calls":[{"id":"c1","type":"function","function":{"name":"f","arguments":"{\"b\":1,\"a\":2}"}}]}"#;
     let called = r#"{"role":"assistant","content":"","tool_calls":[{"id":"c1","function":{"name":"f","arguments":{"b":1,"a":2}}}]}"#;
-    for (messages, want) in [
-        (
-            r#"{"role":"system","content":"s"}"#.to_owned(),
-            r#"{"role":"system","content":"s"}"#.to_owned(),
+    becomes(call, called);
+    becomes(
+        &format!(r#"{call},{{"role":"tool","tool_call_id":"c1","content":"3"}}"#),
+        &format!(r#"{called},{{"role":"tool","content":"3","tool_name":"f","tool_call_id":"c1"}}"#),
+    );
+}
+
+/// Asserts which messages an Ollama gets for a client's.
+fn becomes(messages: &str, want: &str) {
+    assert_eq!(
+        sent(&format!("\"messages\":[{messages}]")),
+        format!(
+            r#"{{"model":"m:1b","messages":[{want}],"stream":true,"shift":false,"truncate":false,"options":{{}}}}"#
         ),
-        (
-            r#"{"role":"developer","content":"s"}"#.to_owned(),
-            r#"{"role":"system","content":"s"}"#.to_owned(),
-        ),
-        (
-            r#"{"role":"USER","content":"s"}"#.to_owned(),
-            r#"{"role":"user","content":"s"}"#.to_owned(),
-        ),
-        (
-            r#"{"role":"user","content":"","name":"n"}"#.to_owned(),
-            r#"{"role":"user","content":""}"#.to_owned(),
-        ),
-        (
-            r#"{"role":"user","content":[]}"#.to_owned(),
-            r#"{"role":"user","content":""}"#.to_owned(),
-        ),
-        (
-            r#"{"role":"user","content":[{"type":"text","text":"a"},{"type":"text","text":"b"}]}"#
-                .to_owned(),
-            r#"{"role":"user","content":"a\n\nb"}"#.to_owned(),
-        ),
-        (
-            r#"{"role":"user","content":[{"type":"image_url","image_url":{"url":"data:image/webp;base64,QQ=="}}]}"#
-                .to_owned(),
-            r#"{"role":"user","content":"","images":["QQ=="]}"#.to_owned(),
-        ),
-        (
-            r#"{"role":"user","content":[{"type":"image_url","image_url":"data:;base64,QQ=="}]}"#
-                .to_owned(),
-            r#"{"role":"user","content":"","images":["QQ=="]}"#.to_owned(),
-        ),
-        (
-            r#"{"role":"user","content":[{"type":"input_audio","input_audio":{"data":"QQ==","format":"wav"}}]}"#
-                .to_owned(),
-            r#"{"role":"user","content":"","images":["QQ=="]}"#.to_owned(),
-        ),
-        (
-            r#"{"role":"assistant","content":"a","reasoning":"r"}"#.to_owned(),
-            r#"{"role":"assistant","content":"a","thinking":"r"}"#.to_owned(),
-        ),
-        (
-            r#"{"role":"assistant","content":"a","reasoning_content":"r"}"#.to_owned(),
-            r#"{"role":"assistant","content":"a","thinking":"r"}"#.to_owned(),
-        ),
-        (
-            r#"{"role":"assistant","content":null,"refusal":null,"tool_calls":null}"#.to_owned(),
-            r#"{"role":"assistant","content":""}"#.to_owned(),
-        ),
-        (call.to_owned(), called.to_owned()),
-        (
-            r#"{"role":"assistant","tool_calls":[{"id":"c","function":{"name":"f","arguments":""}}]}"#
-                .to_owned(),
-            r#"{"role":"assistant","content":"","tool_calls":[{"id":"c","function":{"name":"f","arguments":{}}}]}"#
-                .to_owned(),
-        ),
-        (
-            format!(r#"{call},{{"role":"tool","tool_call_id":"c1","content":"3"}}"#),
-            format!(
-                r#"{called},{{"role":"tool","content":"3","tool_name":"f","tool_call_id":"c1"}}"#
-            ),
-        ),
-        (
-            r#"{"role":"tool","name":"g","tool_call_id":"c1","content":[{"type":"text","text":"3"}]}"#
-                .to_owned(),
-            r#"{"role":"tool","content":"3","tool_name":"g","tool_call_id":"c1"}"#.to_owned(),
-        ),
-    ] {
-        assert_eq!(
-            sent(&format!("\"messages\":[{messages}]")),
-            format!(
-                r#"{{"model":"m:1b","messages":[{want}],"stream":true,"shift":false,"truncate":false,"options":{{}}}}"#
-            ),
-            "{messages}"
-        );
-    }
+        "{messages}"
+    );
 }
 
 #[test]
@@ -286,13 +288,7 @@ fn what_other_apis_write_becomes_exactly_this() {
                 .to_owned(),
         ),
     ] {
-        assert_eq!(
-            sent(&format!("\"messages\":[{messages}]")),
-            format!(
-                r#"{{"model":"m:1b","messages":[{want}],"stream":true,"shift":false,"truncate":false,"options":{{}}}}"#
-            ),
-            "{messages}"
-        );
+        becomes(&messages, &want);
     }
 }
 
