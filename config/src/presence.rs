@@ -170,21 +170,29 @@ mod tests {
     use crate::layers::{ConfigFlags, load_text};
 
     /// Returns what is missing in a folder for an engine with this model file, command and variable.
-    fn missing_in(folder: &Path, model: &str, command: &str, key: &str) -> Problems {
+    fn missing_in(
+        folder: &Path,
+        model: &str,
+        command: &str,
+        key: &str,
+    ) -> Result<Problems, Problems> {
         let text = format!(
             "[[engine]]\nname = \"a\"\nkind = \"llamacpp\"\nmodel_path = {model:?}\n\
              command = [{command:?}]\napi_key_env = {key:?}\n"
         );
         let file = folder.join("crucible.toml");
-        let loaded = load_text(Some((&file, Ok(text))), &[], &ConfigFlags::default());
-        let loaded = loaded.unwrap_or_else(|p| panic!("{p}"));
+        let loaded = load_text(Some((&file, Ok(text))), &[], &ConfigFlags::default())?;
         let variables = |name: &str| match name {
             "SET" => Some("token".into()),
             "EMPTY" => Some(OsString::new()),
             "PATH" => Some(folder.as_os_str().to_owned()),
             _ => None,
         };
-        missing_for(&loaded.config.engines, &loaded.origins, &variables)
+        Ok(missing_for(
+            &loaded.config.engines,
+            &loaded.origins,
+            &variables,
+        ))
     }
 
     #[test]
@@ -218,6 +226,7 @@ mod tests {
             (key("EMPTY"), &["engine[0].api_key_env", "not set"]),
         ] {
             let told = missing_in(folder.path(), model, command, key);
+            let told = told.unwrap_or_else(|p| panic!("{p}"));
             assert_eq!(told.0.len(), usize::from(!expected.is_empty()), "{told}");
             for part in expected {
                 assert!(told.to_string().contains(part), "{part}: {told}");
