@@ -196,30 +196,25 @@ mod tests {
         ThinkingRequest::of(&body, &PeekedBody::of(&body, 64).unwrap())
     }
 
-    const fn level(level: ThinkingLevel) -> Option<ThinkingMode> {
-        Some(ThinkingMode::Level(level))
-    }
+    const LOW: Option<ThinkingMode> = Some(ThinkingMode::Level(ThinkingLevel::Low));
+    const MEDIUM: Option<ThinkingMode> = Some(ThinkingMode::Level(ThinkingLevel::Medium));
+    const HIGH: Option<ThinkingMode> = Some(ThinkingMode::Level(ThinkingLevel::High));
+    const MAX: Option<ThinkingMode> = Some(ThinkingMode::Level(ThinkingLevel::Max));
 
     /// The members of a body, and what they wish.
     const WISHES: &[(&str, Option<ThinkingMode>)] = &[
         ("", None),
         (r#""reasoning_effort":"none""#, Some(ThinkingMode::Off)),
-        (r#""reasoning_effort":"minimal""#, level(ThinkingLevel::Low)),
-        (r#""reasoning_effort":" Low ""#, level(ThinkingLevel::Low)),
-        (
-            r#""reasoning_effort":"medium""#,
-            level(ThinkingLevel::Medium),
-        ),
-        (r#""reasoning_effort":"HIGH""#, level(ThinkingLevel::High)),
-        (r#""reasoning_effort":"xhigh""#, level(ThinkingLevel::Max)),
+        (r#""reasoning_effort":"minimal""#, LOW),
+        (r#""reasoning_effort":" Low ""#, LOW),
+        (r#""reasoning_effort":"medium""#, MEDIUM),
+        (r#""reasoning_effort":"HIGH""#, HIGH),
+        (r#""reasoning_effort":"xhigh""#, MAX),
         (r#""reasoning_effort":"auto""#, None),
-        (r#""reasoning":{"effort":"low"}"#, level(ThinkingLevel::Low)),
+        (r#""reasoning":{"effort":"low"}"#, LOW),
         (r#""reasoning":{"enabled":true}"#, Some(ThinkingMode::On)),
         (r#""reasoning":{"enabled":false}"#, Some(ThinkingMode::Off)),
-        (
-            r#""reasoning":{"enabled":true,"effort":"high"}"#,
-            level(ThinkingLevel::High),
-        ),
+        (r#""reasoning":{"enabled":true,"effort":"high"}"#, HIGH),
         (
             r#""reasoning":{"enabled":false,"effort":"high"}"#,
             Some(ThinkingMode::Off),
@@ -232,7 +227,7 @@ mod tests {
         (r#""reasoning":false"#, Some(ThinkingMode::Off)),
         (r#""think":true"#, Some(ThinkingMode::On)),
         (r#""think":false"#, Some(ThinkingMode::Off)),
-        (r#""think":"low""#, level(ThinkingLevel::Low)),
+        (r#""think":"low""#, LOW),
         (r#""think":null"#, None),
         (r#""enable_thinking":false"#, Some(ThinkingMode::Off)),
         (r#""enable_thinking":"false""#, Some(ThinkingMode::Off)),
@@ -245,10 +240,7 @@ mod tests {
             r#""chat_template_kwargs":{"thinking":true,"x":1}"#,
             Some(ThinkingMode::On),
         ),
-        (
-            r#""chat_template_kwargs":{"reasoning_effort":"low"}"#,
-            level(ThinkingLevel::Low),
-        ),
+        (r#""chat_template_kwargs":{"reasoning_effort":"low"}"#, LOW),
         (r#""thinking":{"type":"disabled"}"#, Some(ThinkingMode::Off)),
         (
             r#""thinking":{"type":"enabled","budget_tokens":1024}"#,
@@ -262,14 +254,8 @@ mod tests {
             r#""reasoning_effort":"high","think":false"#,
             Some(ThinkingMode::Off),
         ),
-        (
-            r#""think":true,"reasoning_effort":"low""#,
-            level(ThinkingLevel::Low),
-        ),
-        (
-            r#""think":"high","reasoning_effort":"low""#,
-            level(ThinkingLevel::High),
-        ),
+        (r#""think":true,"reasoning_effort":"low""#, LOW),
+        (r#""think":"high","reasoning_effort":"low""#, HIGH),
     ];
 
     #[test]

@@ -210,7 +210,7 @@ fn allowed(choice: &Value) -> Result<(ToolChoiceMode, Vec<NamedTool>), Error> {
         Value::String(word) => mode(word, &format!("{path}.mode"))?,
         other => {
             return Err(invalid_type(
-                &format!("{path}.mode"),
+                format!("{path}.mode"),
                 "a string",
                 found(&other.to_string()),
             ));
@@ -218,10 +218,10 @@ fn allowed(choice: &Value) -> Result<(ToolChoiceMode, Vec<NamedTool>), Error> {
     };
     let list = match &inner["tools"] {
         Value::Array(list) => list,
-        Value::Null => return Err(missing(&format!("{path}.tools"))),
+        Value::Null => return Err(missing(format!("{path}.tools"))),
         other => {
             return Err(invalid_type(
-                &format!("{path}.tools"),
+                format!("{path}.tools"),
                 "an array",
                 found(&other.to_string()),
             ));
@@ -231,7 +231,7 @@ fn allowed(choice: &Value) -> Result<(ToolChoiceMode, Vec<NamedTool>), Error> {
         let path = format!("{path}.tools[{at}]");
         name_of(tool, &path)
             .map(|(name, path)| NamedTool { name, path })
-            .ok_or_else(|| missing(&format!("{path}.function.name")))
+            .ok_or_else(|| missing(format!("{path}.function.name")))
     });
     Ok((mode, named.collect::<Result<_, _>>()?))
 }

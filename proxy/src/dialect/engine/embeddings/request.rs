@@ -85,7 +85,7 @@ impl<'a> EmbeddingRequest<'a> {
                 not_empty(input, path)?;
             } else {
                 let expected = "a string, as the first one is";
-                return Err(invalid_type(&path(), expected, found(input)));
+                return Err(invalid_type(path(), expected, found(input)));
             }
             this.inputs.push(input);
         }

@@ -49,7 +49,7 @@ impl ChatMessagesWriter {
         let message = ClientFields::of(raw, &path)?;
         let role = message
             .text("role")?
-            .ok_or_else(|| missing(&format!("{path}.role")))?;
+            .ok_or_else(|| missing(format!("{path}.role")))?;
         let role = decoded(role).to_lowercase();
         self.begin(&role);
         let images = images(&message)?;
@@ -123,11 +123,11 @@ impl ChatMessagesWriter {
             let call = ClientFields::of(raw, &path)?;
             let function = call
                 .object("function")?
-                .ok_or_else(|| missing(&format!("{path}.function")))?;
+                .ok_or_else(|| missing(format!("{path}.function")))?;
             let function = ClientFields::of(function, &call.path("function"))?;
             let name = function
                 .text("name")?
-                .ok_or_else(|| missing(&function.path("name")))?;
+                .ok_or_else(|| missing(function.path("name")))?;
             let id = call.filled_text("id")?;
             let id = id.map_or_else(
                 || format!("\"call_{}_{at}\"", self.count - 1),
@@ -186,7 +186,7 @@ fn content<'a>(message: &ClientFields<'a>) -> Result<&'a str, Error> {
         None => Ok("\"\""),
         Some(raw) if raw.starts_with(['"', '[']) => Ok(raw),
         Some(raw) => Err(invalid_type(
-            &message.path("content"),
+            message.path("content"),
             "a string",
             found(raw),
         )),

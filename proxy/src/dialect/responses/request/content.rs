@@ -86,17 +86,17 @@ impl<'a> ChatPart<'a> {
         let kind = part.decoded_text("type", path)?;
         let text = |name: &str| {
             let raw = part.text(name, path)?;
-            let raw = raw.ok_or_else(|| missing(&member_path(path, name)))?;
+            let raw = raw.ok_or_else(|| missing(member_path(path, name)))?;
             Ok(Some(Self::Text(inner(raw))))
         };
         match kind.as_deref() {
-            None if part.get("text").is_none() => Err(missing(&member_path(path, "type"))),
+            None if part.get("text").is_none() => Err(missing(member_path(path, "type"))),
             None | Some("input_text" | "output_text" | "text" | "summary_text") => text("text"),
             Some("refusal") => text("refusal"),
             Some("input_image" | "image_url") => image(&part, path).map(Some),
             Some("input_audio") => {
                 let sound = part.object("input_audio", path)?;
-                let sound = sound.ok_or_else(|| missing(&member_path(path, "input_audio")))?;
+                let sound = sound.ok_or_else(|| missing(member_path(path, "input_audio")))?;
                 Ok(Some(Self::Other(format!(
                     r#"{{"type":"input_audio","input_audio":{sound}}}"#
                 ))))

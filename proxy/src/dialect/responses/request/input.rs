@@ -128,7 +128,7 @@ impl<'a> ConversationWriter<'a> {
             Some("message") => self.said(item, path),
             Some("item_reference") => Err(reference(path)),
             None if item.get("id").is_some() => Err(reference(path)),
-            None => Err(missing(&member_path(path, "type"))),
+            None => Err(missing(member_path(path, "type"))),
             Some("reasoning") => self.thought(item, path),
             Some("function_call") => {
                 let arguments = arguments(item, path)?;
@@ -164,7 +164,7 @@ impl<'a> ConversationWriter<'a> {
     /// Adds a message.
     fn said(&mut self, item: &ClientObject<'a>, path: &str) -> Result<(), Error> {
         let role = item.decoded_text("role", path)?;
-        let role = role.ok_or_else(|| missing(&member_path(path, "role")))?;
+        let role = role.ok_or_else(|| missing(member_path(path, "role")))?;
         let at = member_path(path, "content");
         let content = match item.get("content") {
             Some(raw) => MessageContent::of(raw, &at, self.notes)?,
@@ -238,7 +238,7 @@ impl<'a> ConversationWriter<'a> {
         let name = match (name, &own) {
             (Some(name), _) => name,
             (None, Some(name)) if !name.is_empty() => name,
-            (None, _) => return Err(missing(&member_path(path, "name"))),
+            (None, _) => return Err(missing(member_path(path, "name"))),
         };
         let namespace = item.decoded_text("namespace", path)?;
         let namespace = namespace.as_deref().filter(|name| !name.is_empty());
@@ -329,7 +329,7 @@ fn arguments<'a>(item: &ClientObject<'a>, path: &str) -> Result<Cow<'a, str>, Er
         // An object in the place of its text.
         Some(raw) if raw.starts_with('{') => Ok(quoted(raw).into()),
         Some(raw) => Err(invalid_type(
-            &member_path(path, "arguments"),
+            member_path(path, "arguments"),
             "a string",
             found(raw),
         )),
@@ -354,7 +354,7 @@ fn call_id<'a>(item: &ClientObject<'a>, path: &str) -> Result<&'a str, Error> {
         id => id,
     };
     id.filter(|id| !inner(id).is_empty())
-        .ok_or_else(|| missing(&member_path(path, "call_id")))
+        .ok_or_else(|| missing(member_path(path, "call_id")))
 }
 
 fn reference(path: &str) -> Error {

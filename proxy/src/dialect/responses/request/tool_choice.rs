@@ -126,7 +126,7 @@ fn allowed(
         match tool.decoded_text("type", &path)?.as_deref() {
             Some("namespace") => {
                 let name = tool.decoded_text("name", &path)?;
-                let name = name.ok_or_else(|| missing(&member_path(&path, "name")))?;
+                let name = name.ok_or_else(|| missing(member_path(&path, "name")))?;
                 left.extend(names.of_namespace(&name).into_iter().map(str::to_owned));
             }
             None => left.push(offered(&tool, &path, names)?),

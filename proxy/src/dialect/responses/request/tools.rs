@@ -84,7 +84,7 @@ fn read<'a>(
 ) -> Result<(), Error> {
     let tool = ClientObject::of(raw, path)?;
     let kind = tool.decoded_text("type", path)?;
-    let kind = kind.ok_or_else(|| missing(&member_path(path, "type")))?;
+    let kind = kind.ok_or_else(|| missing(member_path(path, "type")))?;
     match &*kind {
         "function" | "custom" => {
             let name = name(&tool, path)?;

@@ -169,7 +169,7 @@ impl ConversationReader {
         };
         if let Some(raw) = there("tool_calls") {
             let calls: Vec<&RawValue> = serde_json::from_str(raw)
-                .map_err(|_| invalid_type(&format!("{path}.tool_calls"), "an array", found(raw)))?;
+                .map_err(|_| invalid_type(format!("{path}.tool_calls"), "an array", found(raw)))?;
             let calls = calls.into_iter().enumerate();
             return calls
                 .map(|(at, call)| self.call(&format!("{path}.tool_calls[{at}]"), call))
@@ -196,7 +196,7 @@ impl ConversationReader {
         let function = match (of("function"), of("custom")) {
             (Some(function), _) => self.function(&format!("{path}.function"), &function)?,
             (None, Some(custom)) => self.function(&format!("{path}.custom"), &custom)?,
-            (None, None) => return Err(missing(&format!("{path}.function.name"))),
+            (None, None) => return Err(missing(format!("{path}.function.name"))),
         };
         let id = call.get("id").and_then(|raw| id_of(raw));
         if let Some(id) = &id {
@@ -210,7 +210,7 @@ impl ConversationReader {
         let name = members
             .get("name")
             .and_then(|name| serde_json::from_str::<String>(name.get()).ok())
-            .ok_or_else(|| missing(&format!("{path}.name")))?;
+            .ok_or_else(|| missing(format!("{path}.name")))?;
         let raw = members.get("arguments").or_else(|| members.get("input"));
         let arguments = CallArguments::of(raw.map_or("{}", |raw| raw.get()));
         self.rewritten_arguments += usize::from(arguments.is_rewritten);
@@ -218,7 +218,7 @@ impl ConversationReader {
         Ok(SentFunction {
             name,
             arguments: RawValue::from_string(object)
-                .map_err(|_| missing(&format!("{path}.arguments")))?,
+                .map_err(|_| missing(format!("{path}.arguments")))?,
         })
     }
 }
@@ -231,7 +231,7 @@ fn wrong(path: &str, expected: &str, value: &Value) -> Error {
 fn role(path: &str, role: Option<Value>) -> Result<String, Error> {
     let mut role = match role {
         Some(Value::String(role)) => role.to_lowercase(),
-        None => return Err(missing(&format!("{path}.role"))),
+        None => return Err(missing(format!("{path}.role"))),
         Some(other) => return Err(wrong(&format!("{path}.role"), "a string", &other)),
     };
     match &*role {
@@ -294,18 +294,18 @@ impl MessageTexts {
                     .push(image(&format!("{path}.image_url.url"), url)?);
             }
             MessagePart::Image(None) => {
-                return Err(missing(&format!("{path}.image_url.url")));
+                return Err(missing(format!("{path}.image_url.url")));
             }
             MessagePart::Sound(Some(data)) => self.images.push(data.to_owned()),
-            MessagePart::Sound(None) => return Err(missing(&format!("{path}.input_audio.data"))),
+            MessagePart::Sound(None) => return Err(missing(format!("{path}.input_audio.data"))),
             MessagePart::Other(Some(kind)) => {
                 let kind: String = kind.chars().take(64).collect();
                 return Err(unsupported(
-                    &format!("{path}.type"),
+                    format!("{path}.type"),
                     format!("a part of type '{kind}' cannot be sent to Ollama"),
                 ));
             }
-            MessagePart::Other(None) => return Err(missing(&format!("{path}.type"))),
+            MessagePart::Other(None) => return Err(missing(format!("{path}.type"))),
             MessagePart::NoText(other) => {
                 return Err(wrong(&format!("{path}.text"), "a string", other));
             }
