@@ -14,8 +14,7 @@ use tower::ServiceExt as _;
 use tracing::{Instrument as _, debug_span};
 
 use super::{
-    context_length,
-    growth::{self, ContextRetry},
+    context_length, growth,
     overflow::{self, GrantedCandidate},
     planned_request::PlannedRequest,
     prefix_trace,
@@ -91,7 +90,7 @@ async fn remedied(
     }
     let retry = error
         .overflow
-        .and_then(|overflow| ContextRetry::of(planned, used, overflow));
+        .and_then(|overflow| growth::retry(planned, used, overflow));
     let Some(retry) = retry else {
         return Ok(false);
     };

@@ -13,21 +13,8 @@ use crate::{
     },
     dialect::engine::engine_error::overflow_lengths,
     error::{Error, Overflow},
-    pipeline::planned_request::PlannedRequest,
+    pipeline::{context_retry::ContextRetry, planned_request::PlannedRequest},
 };
-
-/// One more attempt with more context, for a prompt that the engine refused.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct ContextRetry {
-    /// The position of the candidate in the plan.
-    at: usize,
-    /// The tokens of the prompt for which context is asked.
-    pub(super) tokens: u64,
-    /// Whether the engine counted the tokens; else they are estimated.
-    pub(super) counted: bool,
-    /// The context in tokens that the candidate had, where it is known.
-    context: Option<u64>,
-}
 
 /// Teaches the predictor how many tokens the engine counted in a prompt that it refused; does
 /// nothing where it did not count them.
@@ -79,43 +66,33 @@ pub(super) fn shortened(
     Ok((body, Arc::new(peek)))
 }
 
-// === impl ContextRetry ===
-
-impl ContextRetry {
-    /// The retry for an overflow. Its tokens are those that the engine counted, else half as many
-    /// again as were estimated and more than the context had room for. `None` where the prompt
-    /// would be refused once more: the count fits the context that the engine was loaded with, or
-    /// the last retry got no more context.
-    pub(super) fn of(planned: &PlannedRequest, at: usize, overflow: Overflow) -> Option<Self> {
-        let context = planned.active.note(|record| record.context);
-        let had = context.unwrap_or(0);
-        let before = planned.demand.counted;
-        if let Some(before) = planned.too_long
-            && (before.counted || context.is_none() || context <= before.context)
-        {
-            // What was counted, or has no more room than before, is refused once more.
-            return None;
-        }
-        let estimate = before.unwrap_or(planned.demand.prompt_tokens);
-        let tokens = match overflow.counted {
-            Some(counted) if planned.demand.context_for(counted) <= had => return None,
-            Some(counted) => counted,
-            None => (estimate + estimate / 2).max(had.saturating_add(1)),
-        };
-        Some(Self {
-            at,
-            tokens,
-            counted: overflow.counted.is_some(),
-            context,
-        })
+/// Returns the retry of a prompt that the candidate at `at` found too long. Its tokens are those that the
+/// engine counted, else half as many again as were estimated and more than the context had room for.
+/// `None` where the prompt would be refused once more: the count fits the context that the engine was
+/// loaded with, or the last retry got no more context.
+pub(super) fn retry(
+    planned: &PlannedRequest,
+    at: usize,
+    overflow: Overflow,
+) -> Option<ContextRetry> {
+    let context = planned.active.note(|record| record.context);
+    let had = context.unwrap_or(0);
+    let before = planned.demand.counted;
+    if let Some(last) = planned.too_long
+        && last.gets_no_more(context)
+    {
+        return None;
     }
-
-    /// Returns the note for the client where the candidate at `at` has more context now; `None`
-    /// otherwise.
-    pub(super) fn note(self, at: usize, context: Option<u64>) -> Option<String> {
-        let about = if self.counted { "" } else { "about " };
-        let tokens = self.tokens;
-        (at == self.at && context > self.context)
-            .then(|| format!("loaded with more context, for a prompt of {about}{tokens} tokens"))
-    }
+    let estimate = before.unwrap_or(planned.demand.prompt_tokens);
+    let tokens = match overflow.counted {
+        Some(counted) if planned.demand.context_for(counted) <= had => return None,
+        Some(counted) => counted,
+        None => (estimate + estimate / 2).max(had.saturating_add(1)),
+    };
+    Some(ContextRetry {
+        at,
+        tokens,
+        counted: overflow.counted.is_some(),
+        context,
+    })
 }

@@ -8,6 +8,7 @@ mod answerer;
 mod attempts;
 mod committed_head;
 mod context_length;
+mod context_retry;
 pub(crate) mod count_tokens;
 pub(crate) mod defaults;
 mod demand;

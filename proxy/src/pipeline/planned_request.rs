@@ -6,7 +6,7 @@ use crucible_config::{Config, checked::ClientKey};
 use crucible_router::{demand::Demand, plan::Plan};
 use tokio::time::Instant;
 
-use super::growth::ContextRetry;
+use super::context_retry::ContextRetry;
 use crate::{dialect::chat::ChatRequest, request::ActiveRequest, state::AppState};
 
 /// A request whose plan is made, with the changes that its attempts so far have made to it.

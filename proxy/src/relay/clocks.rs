@@ -133,9 +133,9 @@ impl Clocks {
         self.begun = true;
     }
 
-    /// Notes that a content event came.
-    pub(super) fn token(&mut self) {
-        self.first_token = true;
+    /// Notes that a content event came, and returns whether it is the first.
+    pub(super) fn token(&mut self) -> bool {
+        !std::mem::replace(&mut self.first_token, true)
     }
 
     /// Notes that this process did not run for an unknown time, as in a suspended machine: each

@@ -130,10 +130,17 @@ where
         let Self {
             http, halves, over, ..
         } = self;
-        halves.poll(cx, |cx| {
-            let moved = http.poll_without_shutdown(cx);
-            *over = moved.is_ready();
-            match (answer.as_mut().poll(cx), moved) {
+        halves.poll(cx, |halves| {
+            let moved = match halves.connection.woken() {
+                Some(mut cx) => http.poll_without_shutdown(&mut cx),
+                None => Poll::Pending,
+            };
+            *over |= moved.is_ready();
+            let head = match halves.answer.woken() {
+                Some(mut cx) => answer.as_mut().poll(&mut cx),
+                None => Poll::Pending,
+            };
+            match (head, moved) {
                 (Poll::Ready(answer), _) => Poll::Ready(answer.map_err(io_error)),
                 (Poll::Pending, Poll::Ready(Err(error))) => Poll::Ready(Err(io_error(error))),
                 // The engine closed before hyper took the request up.
@@ -172,13 +179,15 @@ where
         let Self {
             http, halves, over, ..
         } = self;
-        halves.poll(cx, |cx| {
-            let mut frame = Pin::new(&mut *body).poll_frame(cx);
-            if frame.is_pending() && !*over {
+        halves.poll(cx, |halves| {
+            if !*over && let Some(mut cx) = halves.connection.woken() {
                 // An error of the connection shows in the body.
-                *over = http.poll_without_shutdown(cx).is_ready();
-                frame = Pin::new(&mut *body).poll_frame(cx);
+                *over = http.poll_without_shutdown(&mut cx).is_ready();
             }
+            let frame = match halves.answer.woken() {
+                Some(mut cx) => Pin::new(&mut *body).poll_frame(&mut cx),
+                None => Poll::Pending,
+            };
             match frame {
                 Poll::Pending if *over => {
                     Poll::Ready(Some(Err(io::ErrorKind::UnexpectedEof.into())))
@@ -188,9 +197,14 @@ where
         })
     }
 
-    /// Whether a further request may be sent: the answer is whole, the request was read, and the engine
-    /// keeps the connection.
-    pub(super) fn is_idle(&self) -> bool {
-        !self.over && self.requests.is_ready() && self.progress.now().unwritten.is_none()
+    /// Lets go of the task that drove the connection, where a further request may be sent: the answer is
+    /// whole, the request was read, and the engine keeps the connection. Returns whether it may.
+    pub(super) fn release(&self) -> bool {
+        let is_idle =
+            !self.over && self.requests.is_ready() && self.progress.now().unwritten.is_none();
+        if is_idle {
+            self.halves.release();
+        }
+        is_idle
     }
 }

@@ -21,7 +21,7 @@ where
 {
     /// The connection of an answer that is whole; `None` where it carries no further request.
     pub(super) fn of(connection: Box<Connection<B>>) -> Option<Self> {
-        connection.is_idle().then_some(Self(connection))
+        connection.release().then_some(Self(connection))
     }
 
     /// Returns the connection, for a further request.

@@ -18,7 +18,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     dialect::engine::openai::passthrough::ChatPassthrough,
-    relay::{body::*, clocks::Budgets, prefill::Prefills},
+    error::ErrorKind,
+    relay::{
+        body::{step::CLOSING, *},
+        clocks::Budgets,
+        prefill::Prefills,
+    },
     usage::Usage,
 };
 
@@ -215,6 +220,30 @@ async fn a_gap_of_29_seconds_passes_and_one_of_31_ends_in_band() {
     assert!(!sent.contains("[DONE]"));
     assert_eq!(bench.heard.ends(), [End::Failed(ErrorKind::IdleTimeout)]);
     assert_eq!(Arc::strong_count(&bench.guard), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gap_that_is_over_before_the_next_heartbeat_ends_the_answer_then() {
+    let (bench, mut body) = bench();
+    let budgets = Budgets {
+        first_token: Duration::from_secs(300),
+        longest_prefill: Duration::from_secs(600),
+        idle: Duration::from_secs(3),
+        tool_call: None,
+        heartbeat: Some(Duration::from_secs(10)),
+    };
+    body.clocks = Clocks::new(budgets, Instant::now());
+    let began = Instant::now();
+    let engine = bench.engine.clone();
+    let feed = async move {
+        sleep(Duration::from_secs(1)).await;
+        engine.send(Ok(token(0))).await.unwrap();
+    };
+    let reading = async { text(body.started().await.unwrap()).await };
+    // The alarm was set for the heartbeat when the first token came.
+    let (sent, ()) = tokio::join!(reading, feed);
+    assert!(sent.contains("\"code\":\"idle_timeout\""), "{sent}");
+    assert_eq!(began.elapsed().as_secs(), 4);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,6 +1,7 @@
 //! Silences that may be a tool call.
 
 use super::*;
+use crate::error::Error;
 
 /// A relay of a request with tools, whose looks find what the list says, the last of it for ever.
 fn looking(finds: &[Result<(), ErrorKind>]) -> (Bench, Box<RelayBody<Fed>>, Arc<Mutex<u32>>) {
