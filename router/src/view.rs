@@ -213,11 +213,12 @@ pub struct View {
 
 impl View {
     /// The same view at a later moment: cooldowns that are over by `now` have ended, although no
-    /// new view was published.
-    pub fn at(self: Arc<Self>, now: Instant) -> Arc<Self> {
+    /// new view was published. The clock is read only where there is a cooldown.
+    pub fn at(self: Arc<Self>, now: impl FnOnce() -> Instant) -> Arc<Self> {
         if self.engines.iter().all(|e| e.left_alone.is_none()) {
             return self;
         }
+        let now = now();
         let mut view = Self::clone(&self);
         for engine in &mut view.engines {
             engine.wait_at(now);

@@ -27,6 +27,8 @@ use crate::metrics::Metrics;
 
 /// Lines of one write.
 const BATCH: usize = 4096;
+/// The bytes that most lines of requests take, and some more.
+const USUAL_LINE: usize = 512;
 /// The time for which lines are gathered, because each write wakes a thread that works on files.
 const GATHER: Duration = Duration::from_millis(100);
 
@@ -142,7 +144,7 @@ impl EventLogWriter {
 
     /// The batch as text, with what the engines are.
     fn text(&mut self, batch: &mut Vec<LoggedEvent>, view: &View) -> Vec<u8> {
-        let mut text = Vec::new();
+        let mut text = Vec::with_capacity(USUAL_LINE * batch.len());
         let dropped = self.dropped.swap(0, Ordering::Relaxed);
         self.lose(dropped);
         if self.missing > 0 {

@@ -71,7 +71,7 @@ impl Fingerprint {
         let tools = peek.raw_bytes(body, "tools").unwrap_or_default();
         print.add(PieceKind::Tools, tools);
         for message in peek.messages(body).take(MOST_MESSAGES) {
-            print.add(kind_of(message), message);
+            print.add(PieceKind::of(message), message);
         }
         print
     }
@@ -143,26 +143,30 @@ impl Fingerprint {
     }
 }
 
-/// The role of a message, from the first key of that name.
-fn kind_of(message: &[u8]) -> PieceKind {
-    let value = SEARCH.find(message).and_then(|at| {
-        let rest = message.get(at + ROLE.len()..)?.trim_ascii_start();
-        Some(rest.strip_prefix(b":")?.trim_ascii_start())
-    });
-    let Some(value) = value else {
-        return PieceKind::Other;
-    };
-    let kinds: [(&[u8], PieceKind); 6] = [
-        (b"\"user\"", PieceKind::User),
-        (b"\"assistant\"", PieceKind::Assistant),
-        (b"\"tool\"", PieceKind::Tool),
-        (b"\"system\"", PieceKind::System),
-        (b"\"developer\"", PieceKind::System),
-        (b"\"function\"", PieceKind::Tool),
-    ];
-    let mut kinds = kinds.iter();
-    let found = kinds.find(|(word, _)| value.starts_with(word));
-    found.map_or(PieceKind::Other, |(_, kind)| *kind)
+// === impl PieceKind ===
+
+impl PieceKind {
+    /// The author of a message, from the first key `role` in it.
+    pub(crate) fn of(message: &[u8]) -> Self {
+        let value = SEARCH.find(message).and_then(|at| {
+            let rest = message.get(at + ROLE.len()..)?.trim_ascii_start();
+            Some(rest.strip_prefix(b":")?.trim_ascii_start())
+        });
+        let Some(value) = value else {
+            return Self::Other;
+        };
+        let kinds: [(&[u8], Self); 6] = [
+            (b"\"user\"", Self::User),
+            (b"\"assistant\"", Self::Assistant),
+            (b"\"tool\"", Self::Tool),
+            (b"\"system\"", Self::System),
+            (b"\"developer\"", Self::System),
+            (b"\"function\"", Self::Tool),
+        ];
+        let mut kinds = kinds.iter();
+        let found = kinds.find(|(word, _)| value.starts_with(word));
+        found.map_or(Self::Other, |(_, kind)| *kind)
+    }
 }
 
 // === impl Divergence ===

@@ -25,6 +25,7 @@ use std::{borrow::Cow, ops::Range};
 use bytes::Bytes;
 use crucible_config::checked::PrefixSettings;
 
+use self::fingerprint::PieceKind;
 pub(crate) use self::{billing_block::begins_with_block, later_system::as_user_text};
 use crate::body::peek::PeekedBody;
 
@@ -109,7 +110,10 @@ pub(crate) fn neutralised(
 ) -> Option<NeutralisedRequest> {
     let mut cuts = Cuts::default();
     if settings.billing_block {
-        let messages = peek.raw_bytes(body, "messages");
+        // Only a system message has it: the others are not searched.
+        let first = peek.messages(body).next();
+        let is_system = first.is_some_and(|message| PieceKind::of(message) == PieceKind::System);
+        let messages = peek.raw_bytes(body, "messages").filter(|_| is_system);
         let found = messages.and_then(billing_block::in_messages);
         cuts.add(body, found.into_iter().collect(), &BILLING_BLOCK);
     }

@@ -6,7 +6,7 @@ use std::{
     net::SocketAddr,
     pin::{Pin, pin},
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
@@ -78,6 +78,9 @@ enum ConnectionEvent {
 struct IdleTimer<'a> {
     /// The moment of idleness that it runs from.
     idle: Option<u64>,
+    /// The moment at which it ends.
+    ends_at: Instant,
+    /// It may ring earlier, and is moved only then: requests come far more often.
     clock: Pin<&'a mut Sleep>,
 }
 
@@ -124,13 +127,20 @@ impl ConnectionEvent {
 impl IdleTimer<'_> {
     /// Ready when the connection has been idle for [`PARK_AFTER`].
     fn poll(&mut self, idle: Option<u64>, cx: &mut Context<'_>) -> Poll<()> {
+        if idle.is_none() {
+            self.idle = None;
+            return Poll::Pending;
+        }
         if self.idle != idle {
             self.idle = idle;
-            self.clock.as_mut().reset(Instant::now() + PARK_AFTER);
+            self.ends_at = Instant::now() + PARK_AFTER;
         }
-        match idle {
-            Some(_) => self.clock.as_mut().poll(cx),
-            None => Poll::Pending,
+        loop {
+            ready!(self.clock.as_mut().poll(cx));
+            if self.clock.deadline() >= self.ends_at {
+                return Poll::Ready(());
+            }
+            self.clock.as_mut().reset(self.ends_at);
         }
     }
 }
@@ -215,6 +225,42 @@ fn answer<S: ConnectionService>(
     }))
 }
 
+/// Waits for the next event on a connection. A request that has just come is answered (`talking`), whatever
+/// else happened.
+async fn next_event(
+    mut talking: impl FnMut(&mut Context<'_>) -> Poll<ConnectionEvent>,
+    ends: &ShutdownTokens,
+    stopping: bool,
+    state: &ConnectionState,
+) -> ConnectionEvent {
+    let (token, of_token) = if stopping {
+        (&ends.kill, ConnectionEvent::Closed)
+    } else {
+        (&ends.stop, ConnectionEvent::Stopping)
+    };
+    let mut cancelled = pin!(token.cancelled());
+    let mut evicted = pin!(state.until_evicted());
+    let mut waiting: Option<Waker> = None;
+    poll_fn(|cx| {
+        if let Poll::Ready(event) = talking(cx) {
+            return Poll::Ready(Some(event));
+        }
+        // A stream runs this for each piece: who will be woken anyway does not wait anew.
+        let waits = waiting.as_ref().is_some_and(|w| w.will_wake(cx.waker()));
+        if waits && !token.is_cancelled() && !state.is_evicted() {
+            return Poll::Pending;
+        }
+        waiting = Some(cx.waker().clone());
+        if cancelled.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(None);
+        }
+        let evicted = evicted.as_mut().poll(cx);
+        evicted.map(|()| Some(ConnectionEvent::Evicted))
+    })
+    .await
+    .unwrap_or(of_token)
+}
+
 /// Answers requests until the connection is over (`None`), or until it is idle and gives its socket back.
 async fn serve_requests(
     socket: ClientSocket,
@@ -234,23 +280,19 @@ async fn serve_requests(
         .max_header_size(limits.header_bytes)
         .serve_connection(TokioIo::new(socket), handler);
     let clock = pin!(sleep(PARK_AFTER));
-    let mut idle_timer = IdleTimer { idle: None, clock };
+    let mut idle_timer = IdleTimer {
+        idle: None,
+        ends_at: Instant::now() + PARK_AFTER,
+        clock,
+    };
     loop {
-        let talking = poll_fn(|cx| match Pin::new(&mut connection).poll(cx) {
+        let talking = |cx: &mut Context<'_>| match Pin::new(&mut connection).poll(cx) {
             Poll::Ready(ended) => Poll::Ready(ConnectionEvent::of_end(ended)),
             Poll::Pending => idle_timer
                 .poll(state.parkable_since(), cx)
                 .map(|()| ConnectionEvent::Idle),
-        });
-        let came = tokio::select! {
-            // A request that has just come is answered, whatever else happened.
-            biased;
-            came = talking => came,
-            () = ends.kill.cancelled(), if stopping => ConnectionEvent::Closed,
-            () = ends.stop.cancelled(), if !stopping => ConnectionEvent::Stopping,
-            () = state.until_evicted() => ConnectionEvent::Evicted,
         };
-        match came {
+        match next_event(talking, ends, stopping, &state).await {
             ConnectionEvent::Closed => return None,
             ConnectionEvent::Unreadable => {
                 let socket = connection.into_parts().io.into_inner();
@@ -286,6 +328,26 @@ async fn close_unread(socket: ClientSocket, state: &ConnectionState, ends: &Shut
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_is_idle_once_its_last_idleness_is_long_enough() {
+        let begun = Instant::now();
+        let clock = pin!(sleep(PARK_AFTER));
+        let mut timer = IdleTimer {
+            idle: None,
+            ends_at: begun + PARK_AFTER,
+            clock,
+        };
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(timer.poll(Some(1), &mut cx).is_pending());
+        sleep(PARK_AFTER / 2).await;
+        assert!(timer.poll(None, &mut cx).is_pending());
+        assert!(timer.poll(Some(2), &mut cx).is_pending());
+        sleep(PARK_AFTER / 2).await;
+        assert!(timer.poll(Some(2), &mut cx).is_pending());
+        poll_fn(|cx| timer.poll(Some(2), cx)).await;
+        assert_eq!(begun.elapsed(), PARK_AFTER / 2 * 3);
+    }
 
     #[test]
     fn a_machine_has_one_address_in_whichever_form_it_comes() {

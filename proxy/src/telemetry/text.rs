@@ -25,7 +25,7 @@ use tracing_subscriber::{
 };
 
 /// The bytes that most fields of an event or span take together.
-const USUAL_LENGTH: usize = 256;
+const USUAL_LENGTH: usize = 384;
 
 const DIM: &str = "\x1b[2m";
 const RESET: &str = "\x1b[0m";

@@ -89,7 +89,7 @@ struct RouterState {
 impl RouterHandle {
     /// Returns the last published view of the engines, which is at most 20 ms old. Cheap.
     pub fn view(&self) -> Arc<View> {
-        self.0.board.load_full().at(Instant::now())
+        self.0.board.load_full().at(Instant::now)
     }
 
     /// Waits until the first poll of every engine is done.

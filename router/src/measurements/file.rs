@@ -109,12 +109,14 @@ pub(crate) fn read(text: &str) -> Result<Measurements, String> {
     let mut clients: Vec<_> = form.clients.into_iter().collect();
     clients.sort_by_key(|(_, client)| std::cmp::Reverse(client.last));
     clients.truncate(MOST_CLIENTS);
+    let last_answer = clients.first().map_or(0, |(_, client)| client.last);
     let clients = clients
         .into_iter()
         .map(|(id, client)| (ClientId::from_shown(&id), Arc::new(client.into_client())));
     Ok(Measurements {
         engines: engines.collect(),
         clients: clients.collect(),
+        last_answer,
     })
 }
 

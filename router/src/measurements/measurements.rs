@@ -57,6 +57,8 @@ pub struct Measurements {
     pub(super) engines: BTreeMap<Arc<str>, EngineMeasurements>,
     /// The measurements of clients. The client without a name stands for all of them together.
     pub(super) clients: BTreeMap<ClientId, Arc<ClientMeasurements>>,
+    /// The number of the last answer to any client.
+    pub(super) last_answer: u64,
 }
 
 // === impl Measurements ===

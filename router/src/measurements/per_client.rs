@@ -72,27 +72,26 @@ impl Measurements {
     /// The measurements of a client that asks now; the client that asked longest ago makes room for
     /// a new one.
     fn client_mut(&mut self, client: &ClientId) -> &mut ClientMeasurements {
-        let last = self
-            .clients
-            .values()
-            .map(|c| c.last_answer)
-            .max()
-            .unwrap_or(0)
-            + 1;
+        self.last_answer += 1;
         if self.clients.len() >= MOST_CLIENTS && !self.clients.contains_key(client) {
-            let oldest = self
-                .clients
-                .iter()
-                .filter(|(id, _)| **id != ClientId::default())
-                .min_by_key(|(_, c)| c.last_answer);
-            if let Some(oldest) = oldest.map(|(id, _)| id.clone()) {
-                self.clients.remove(&oldest);
-            }
+            self.forget_oldest_client();
         }
         // A snapshot shares what did not change.
         let known = Arc::make_mut(self.clients.entry(client.clone()).or_default());
-        known.last_answer = last;
+        known.last_answer = self.last_answer;
         known
+    }
+
+    /// Drops the measurements of the client that asked longest ago.
+    fn forget_oldest_client(&mut self) {
+        let oldest = self
+            .clients
+            .iter()
+            .filter(|(id, _)| **id != ClientId::default())
+            .min_by_key(|(_, c)| c.last_answer);
+        if let Some(oldest) = oldest.map(|(id, _)| id.clone()) {
+            self.clients.remove(&oldest);
+        }
     }
 }
 

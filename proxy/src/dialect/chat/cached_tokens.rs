@@ -19,9 +19,12 @@ static DETAILS: LazyLock<Finder<'static>> =
 /// The search for the member beside which it is added.
 static PROMPT: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"prompt_tokens\""));
 
+/// The member of a `usage` that names the cached tokens, with a comma before it, up to their number.
+const MEMBER: &str = r#","prompt_tokens_details":{"cached_tokens":"#;
+
 /// Returns the member of a `usage` that names the cached tokens, with a comma before it.
 pub(crate) fn cached_details(cached: u64) -> String {
-    format!(r#","prompt_tokens_details":{{"cached_tokens":{cached}}}"#)
+    format!("{MEMBER}{cached}}}")
 }
 
 /// Adds the cached tokens to the `usage` of an event or of a whole answer; every other byte stays. `None`
@@ -47,11 +50,14 @@ pub(crate) fn cached_at(answer: &[u8], usage: Range<usize>, cached: u64) -> Opti
         return None;
     }
     let (before, behind) = answer.split_at_checked(usage.end - 1)?;
-    Some(
-        [before, cached_details(cached).as_bytes(), behind]
-            .concat()
-            .into(),
-    )
+    let mut number = itoa::Buffer::new();
+    let number = number.format(cached).as_bytes();
+    let added = MEMBER.len() + number.len() + 1;
+    let mut whole = Vec::with_capacity(answer.len() + added);
+    for piece in [before, MEMBER.as_bytes(), number, b"}", behind] {
+        whole.extend_from_slice(piece);
+    }
+    Some(whole.into())
 }
 
 #[cfg(test)]
