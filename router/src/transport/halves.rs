@@ -154,9 +154,9 @@ mod tests {
 
     /// The waker of a task, and the number of its wake-ups so far.
     fn task() -> (Waker, impl Fn() -> usize) {
-        let wakes = Arc::new(CountedWakes::default());
-        let waker = Waker::from(Arc::clone(&wakes));
-        (waker, move || wakes.0.load(Ordering::SeqCst))
+        let counted = Arc::new(CountedWakes::default());
+        let waker = Waker::from(Arc::clone(&counted));
+        (waker, move || counted.0.load(Ordering::SeqCst))
     }
 
     #[test]
