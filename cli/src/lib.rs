@@ -18,6 +18,7 @@ pub mod embedded;
 mod engine_look;
 pub mod env;
 mod failure;
+pub mod inspect;
 pub mod instance;
 mod logged_events;
 pub mod models;

@@ -14,6 +14,7 @@
 //! | [`ModelsDoc`] | `models --json` |
 //! | [`UsageDoc`] | `usage --json` |
 //! | [`StateDoc`], [`timeline`] | `GET /crucible/events` |
+//! | [`inspector`] | `GET /crucible/inspect`, `inspect --json` |
 //! | [`event_log`] | `events.jsonl` in `state_dir` |
 //!
 //! [`running`] asks the instance at the configured address for them.
@@ -21,6 +22,7 @@
 pub mod event_log;
 pub mod explain;
 pub mod headers;
+pub mod inspector;
 mod models;
 mod number;
 pub mod running;

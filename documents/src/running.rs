@@ -6,6 +6,7 @@
 
 use std::{
     env,
+    fmt::Write as _,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     time::Duration,
 };
@@ -16,13 +17,19 @@ use http::{Method, StatusCode};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use crate::{ExplainDoc, StateDoc, VerifiedDoc};
+use crate::{
+    ExplainDoc, StateDoc, VerifiedDoc,
+    inspector::{InspectedDoc, InspectorDoc, InspectorSwitchDoc},
+};
 
 /// The longest wait for an answer: an instance asks its engines for at most 2 s.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// The environment variable with the client key of the commands that ask an instance.
 pub const KEY_VARIABLE: &str = "CRUCIBLE_KEY";
+
+/// The path of the inspector.
+const INSPECTOR: &str = "/crucible/inspect";
 
 /// The code of the refusal of a wrong or missing client key.
 const INVALID_KEY: &str = "invalid_api_key";
@@ -118,6 +125,20 @@ pub async fn find_instance_at(url: &str, key: Option<String>) -> InstanceSearch 
     }
 }
 
+/// A text as a segment of a path.
+fn escaped(text: &str) -> String {
+    let mut path = String::new();
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.:/".contains(&byte) {
+            path.push(char::from(byte));
+        } else {
+            // Writing to a String cannot fail.
+            let _ = write!(path, "%{byte:02X}");
+        }
+    }
+    path
+}
+
 /// The address at which a client on this machine reaches a listener of all interfaces.
 fn reachable(mut address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {
@@ -146,8 +167,38 @@ impl RunningInstance {
     /// Asks the instance where it would send this request body and why. The inner error is its
     /// refusal of the request; `None` means that no answer came in time.
     pub async fn explain(&self, body: Bytes) -> Option<Result<ExplainDoc, InstanceRefusal>> {
-        let sent = self.client.send(Method::POST, "/crucible/explain", body);
-        let (status, body) = sent.await?;
+        self.ask(Method::POST, "/crucible/explain", body).await
+    }
+
+    /// Asks for the inspector's state and list.
+    pub async fn inspector(&self) -> Option<Result<InspectorDoc, InstanceRefusal>> {
+        self.ask(Method::GET, INSPECTOR, Bytes::new()).await
+    }
+
+    /// Switches the inspector on for these minutes, or off with 0.
+    pub async fn switch_inspector(
+        &self,
+        minutes: f64,
+    ) -> Option<Result<InspectorDoc, InstanceRefusal>> {
+        let body = serde_json::to_vec(&InspectorSwitchDoc { minutes }).ok()?;
+        self.ask(Method::POST, INSPECTOR, body.into()).await
+    }
+
+    /// Asks for a request that the inspector keeps: by its id, the beginning of one, or `last`.
+    pub async fn inspected(&self, id: &str) -> Option<Result<InspectedDoc, InstanceRefusal>> {
+        let path = format!("{INSPECTOR}/{}", escaped(id));
+        self.ask(Method::GET, &path, Bytes::new()).await
+    }
+
+    /// Asks for a document. The inner error is a refusal; `None` means that no answer came in time, or none that
+    /// this version reads.
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Option<Result<T, InstanceRefusal>> {
+        let (status, body) = self.client.send(method, path, body).await?;
         if status.is_success() {
             return serde_json::from_slice(&body).ok().map(Ok);
         }

@@ -177,6 +177,7 @@ impl InstanceTasks {
         let (background, stop) = (&self.background, &self.router);
         background.spawn(prompt_watch::run(app.clone(), stop.clone()));
         background.spawn(live::run(app.clone(), stop.clone()));
+        background.spawn(app.inspector.clone().run(stop.clone()));
         background.spawn(tunings::watch(app.clone(), stop.clone()));
         background.spawn(Arc::clone(&app.ledger).run(stop.clone()));
     }

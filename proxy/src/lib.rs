@@ -17,6 +17,7 @@ mod events;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod guard;
+mod inspector;
 pub mod instance;
 mod label;
 mod ledger;

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     guard::OwnName,
+    inspector::Inspector,
     ledger::{Ledger, LedgerSinks},
     metrics::{MachineWatch, Metrics},
     relay::prefill::Prefills,
@@ -62,6 +63,8 @@ pub struct AppParts {
     pub(crate) probes: RwLock<Arc<Probes>>,
     /// The state as the open pages see it.
     pub(crate) live: LiveFeed,
+    /// The requests that are kept for a person to read, while that is switched on.
+    pub(crate) inspector: Inspector,
 }
 
 // === impl AppState ===
@@ -93,6 +96,7 @@ impl AppState {
             spellings: EngineSpellings::default(),
             probes: RwLock::default(),
             live: LiveFeed::default(),
+            inspector: Inspector::default(),
         }))
     }
 }

@@ -47,6 +47,7 @@ mod growth;
 mod guard;
 mod hops;
 mod http;
+mod inspect;
 mod launch;
 mod linger;
 mod live_page;

@@ -33,7 +33,7 @@ const fn post(path: &'static str) -> Endpoint {
 }
 
 /// The paths of the main listener, in the order in which they are listed.
-const ENDPOINTS: [Endpoint; 28] = [
+const ENDPOINTS: [Endpoint; 30] = [
     post("/v1/chat/completions"),
     post("/v1/completions"),
     post("/v1/responses"),
@@ -61,6 +61,8 @@ const ENDPOINTS: [Endpoint; 28] = [
     get("/crucible/events"),
     get("/crucible/tunings"),
     post("/crucible/explain"),
+    post("/crucible/inspect"),
+    get("/crucible/inspect"),
     get("/"),
 ];
 

@@ -10,15 +10,16 @@
 //!
 //! The first `timeline` has the last 15 minutes, later ones what is new. A `state` is the document of
 //! `GET /crucible/state`; one comes at once, then at most two a second, and none while nothing changes but the
-//! time. It is made once for all pages.
+//! time. It is made once for all pages. An `inspector` says whether requests are kept, at once and whenever that or
+//! their list changes.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use axum::{body::Body, extract::State, response::Response};
+use axum::{Extension, body::Body, extract::State, response::Response};
 use bytes::Bytes;
 use crucible_documents::{StateDoc, timeline::TimelineEntry};
 use futures_util::stream;
-use http::{HeaderValue, header};
+use http::{HeaderMap, HeaderValue, header};
 use serde::Serialize;
 use tokio::{
     sync::watch,
@@ -26,8 +27,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::state;
-use crate::{reply, state::AppState};
+use super::{inspect, state};
+use crate::{reply, server::ClientPeer, state::AppState};
 
 /// The time between two looks at the state while a page is open.
 const LOOK: Duration = Duration::from_millis(500);
@@ -43,10 +44,27 @@ struct OpenPage {
     seen: u64,
     heartbeat: Interval,
     began: bool,
+    inspector: watch::Receiver<u64>,
+    /// Whether the page may use the inspector.
+    is_here: bool,
 }
 
 /// Answers with the stream, which ends when Crucible drains.
-pub(super) async fn events(State(app): State<AppState>) -> Response {
+pub(super) async fn events(
+    State(app): State<AppState>,
+    peer: Option<Extension<ClientPeer>>,
+    headers: HeaderMap,
+) -> Response {
+    let is_here = inspect::is_here(peer.as_deref(), &headers);
+    open(app, is_here)
+}
+
+/// The same for `metrics_listen`, where the inspector is not served.
+pub(super) async fn events_without_inspector(State(app): State<AppState>) -> Response {
+    open(app, false)
+}
+
+fn open(app: AppState, is_here: bool) -> Response {
     let mut heartbeat = interval(HEARTBEAT);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let page = OpenPage {
@@ -55,6 +73,8 @@ pub(super) async fn events(State(app): State<AppState>) -> Response {
         seen: 0,
         heartbeat,
         began: false,
+        inspector: app.inspector.subscribe(),
+        is_here,
         app,
     };
     let frames = stream::unfold(page, |mut page| async {
@@ -100,12 +120,14 @@ impl OpenPage {
             self.heartbeat.reset();
             let mut first = self.entries().to_vec();
             first.extend_from_slice(&frame("state", &state::now(&self.app)));
+            first.extend_from_slice(&self.inspector_status());
             return Some(first.into());
         }
         let draining = self.app.draining.clone();
         tokio::select! {
             biased;
             () = draining.cancelled() => None,
+            changed = self.inspector.changed() => changed.ok().map(|()| self.inspector_status()),
             changed = self.timeline.changed() => changed.ok().map(|()| self.entries()),
             changed = self.state.changed() => {
                 changed.ok()?;
@@ -113,6 +135,12 @@ impl OpenPage {
             }
             _ = self.heartbeat.tick() => Some(Bytes::from_static(b":\n\n")),
         }
+    }
+
+    /// Whether requests are kept, which every page says.
+    fn inspector_status(&mut self) -> Bytes {
+        self.inspector.mark_unchanged();
+        frame("inspector", &self.app.inspector.status(self.is_here))
     }
 
     /// What is new in the timeline.

@@ -5,6 +5,7 @@ pub(crate) mod endpoints;
 mod engine_lists;
 mod explain;
 mod health;
+mod inspect;
 pub(crate) mod live;
 mod metrics;
 mod models;
@@ -34,6 +35,13 @@ pub(crate) fn paths() -> Routes<AppState> {
         .route("/crucible/events", get(live::events))
         .route("/crucible/tunings", get(tunings::tunings))
         .route("/crucible/explain", post(explain::handle))
+        .route(
+            "/crucible/inspect",
+            get(inspect::list)
+                .post(inspect::switch)
+                .delete(inspect::off),
+        )
+        .route("/crucible/inspect/{*id}", get(inspect::one))
         .route("/v1/models", get(models::list))
         .route("/v1/models/sse", any(endpoints::unknown_path))
         .route("/v1/models/{*id}", get(models::one))
@@ -50,7 +58,7 @@ pub(crate) fn metrics_paths() -> Routes<AppState> {
         .route("/readyz", get(health::ready))
         .route("/metrics", get(metrics::scrape))
         .route("/crucible/state", get(state::state))
-        .route("/crucible/events", get(live::events))
+        .route("/crucible/events", get(live::events_without_inspector))
         .route("/crucible/tunings", get(tunings::tunings))
         .route("/crucible/page/{part}", get(page::part))
         .route("/", get(page::page_without_prompts))

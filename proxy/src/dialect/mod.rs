@@ -24,6 +24,7 @@
 //! ```
 
 pub(crate) mod anthropic;
+mod assembled_answer;
 pub mod chat;
 mod client_dialect;
 pub mod engine;
@@ -42,7 +43,7 @@ use crucible_config::misspelled;
 use http::HeaderMap;
 
 pub use self::client_dialect::{ClientDialect, ClientRequest};
-pub(crate) use self::explained::of_body;
+pub(crate) use self::{assembled_answer::assembled, explained::of_body};
 use crate::guard::{base_url::canonical, paths::unescape};
 
 /// The paths that a client may have meant by another one; some are of no format.

@@ -16,11 +16,13 @@ use tokio_util::sync::CancellationToken;
 use tower::Service;
 
 use crate::{
+    endpoint::Endpoint,
     error::{Error, ErrorKind},
     guard::{
         self, AdmittedClient, Facts, OwnName,
         paths::{Access, Opened},
     },
+    inspector::Inspector,
     reply,
     request::ActiveRequest,
     server::{ClientPeer, OverLimit},
@@ -36,6 +38,8 @@ pub(super) struct GuardParts {
     pub(super) draining: CancellationToken,
     /// The router, whose rate limits of client keys are checked.
     pub(super) router: RouterHandle,
+    /// The inspector, which keeps requests that were admitted while it is on.
+    pub(super) inspector: Inspector,
 }
 
 /// Refuses requests that may not pass.
@@ -83,6 +87,9 @@ impl<S: Service<Request, Response = Response>> Service<Request> for GuardService
     fn call(&mut self, mut request: Request) -> Self::Future {
         match judge(&self.parts, &request) {
             Ok((verdict, opened)) => {
+                if self.parts.inspector.is_on() && opened.is_none() {
+                    inspect(&self.parts.inspector, &request, &verdict);
+                }
                 request.extensions_mut().insert(verdict);
                 if let Some(opened) = opened {
                     request.extensions_mut().insert(opened);
@@ -91,6 +98,30 @@ impl<S: Service<Request, Response = Response>> Service<Request> for GuardService
             }
             Err(error) => Either::Right(ready(Ok(reply::refuse(error)))),
         }
+    }
+}
+
+/// Begins to keep an admitted request, except those that nobody looks for: Crucible's own pages, lists of models, and
+/// counts of tokens, of which editors ask for fifty in a second.
+fn inspect(inspector: &Inspector, request: &Request, verdict: &AdmittedClient) {
+    let Some(active) = request.extensions().get::<Arc<ActiveRequest>>() else {
+        return;
+    };
+    let path = request.uri().path();
+    let is_looked_for = match active.endpoint {
+        Endpoint::Admin | Endpoint::Models => false,
+        Endpoint::Native | Endpoint::Other => uses_tokens(request.method(), path),
+        Endpoint::Chat
+        | Endpoint::Completions
+        | Endpoint::Embeddings
+        | Endpoint::Rerank
+        | Endpoint::Responses
+        | Endpoint::Messages => !is_unrated(path),
+    };
+    if is_looked_for {
+        let head = (request.method(), request.uri(), request.headers());
+        let client = verdict.client.to_string();
+        inspector.begin(&active.inspected, &active.id, client, head);
     }
 }
 

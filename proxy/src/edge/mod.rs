@@ -116,6 +116,7 @@ where
             own_name: app.own_name.clone(),
             draining: app.draining.clone(),
             router: app.router.clone(),
+            inspector: app.inspector.clone(),
         }))
         // What is opened on purpose goes to its engine as it is.
         .layer(OpenedPathsLayer::new(

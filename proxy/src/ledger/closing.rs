@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use crucible_documents::{inspector::InspectedEndDoc, seconds};
 use crucible_router::{measurements::AnswerSample, plan::Reason, view::View};
 use http::StatusCode;
 use jiff::Timestamp;
@@ -10,6 +11,7 @@ use jiff::Timestamp;
 use crate::{
     endpoint::Endpoint,
     error::{AbortCause, ErrorFault, ErrorKind},
+    inspector::KeptEnd,
     ledger::{
         Ledger,
         ended_request::{EndedRequest, Moment},
@@ -46,9 +48,37 @@ impl EndedRequest {
         events.request(&self.request, &record, status, ended);
         let timeline = &ledger.sinks.timeline;
         timeline.answered(&self.request, &record, status, ended);
+        if let Some(inspected) = self.request.inspected.get() {
+            inspected.ended(self.inspected_end(&record, status, outcome));
+        }
         self.log(&record, &phases, outcome);
         self.export(ledger, &record, (status, outcome), now);
         sample::of(&record)
+    }
+
+    /// The facts that the inspector shows of the end.
+    fn inspected_end(&self, record: &RequestFacts, status: u16, outcome: &'static str) -> KeptEnd {
+        let traced = record.traced.as_ref();
+        let usage = record.usage;
+        let (_, output_tokens) = record.tokens(u64::from(self.request.tokens()));
+        KeptEnd {
+            facts: InspectedEndDoc {
+                took_s: seconds(self.at - self.request.started),
+                status,
+                outcome: outcome.into(),
+                engine: record.engine.clone(),
+                model: record.model.clone(),
+                prompt_tokens: usage.map(|usage| usage.prompt),
+                cached_tokens: usage.and_then(|usage| usage.cached),
+                cached_is_estimated: usage.is_some_and(|usage| usage.cached_is_estimated),
+                output_tokens,
+                loaded: record.loaded,
+                turn: traced.map(|traced| traced.turn),
+            },
+            conversation: traced.map(|traced| traced.conversation),
+            diverged: traced.and_then(|traced| Some(traced.divergence?.words())),
+            notes: record.notes.clone(),
+        }
     }
 
     /// Tells the tracer how much of a prompt was cached that did not go on from the one before.

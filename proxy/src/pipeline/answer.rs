@@ -137,6 +137,9 @@ pub(super) async fn received(
         let received = pin!(decode::receive(&head.headers, body, config));
         received.instrument(debug_span!("body")).await?
     };
+    if let Some(inspected) = active.inspected.get() {
+        inspected.received(&body);
+    }
     let chat = active.dialect.read(ClientRequest {
         headers: &head.headers,
         body,

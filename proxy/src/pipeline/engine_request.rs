@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::routed_request::RoutedRequest;
 use crate::{
-    dialect::engine::AnswerShape, metrics::DroppedParam, upstream::Prompt, usage::SlotReadings,
+    dialect::engine::AnswerShape, inspector::SentToEngine, metrics::DroppedParam, upstream::Prompt,
+    usage::SlotReadings,
 };
 
 /// A request that is written in the engine's format and ready to be sent.
@@ -27,4 +28,20 @@ pub(crate) struct EngineRequest {
     /// The store for readings of the engine's slots, where its answer does not say how much of the
     /// prompt was cached.
     pub(crate) slots: Option<Arc<SlotReadings>>,
+}
+
+// === impl EngineRequest ===
+
+impl EngineRequest {
+    /// Returns the request as the inspector keeps it: without addresses and tokens.
+    pub(super) fn inspected(&self) -> SentToEngine<'_> {
+        SentToEngine {
+            engine: &self.routed.permit.engine,
+            model: &self.routed.permit.model,
+            path: self.prompt.path,
+            defaults: &self.defaults,
+            notes: &self.notes,
+            body: &self.prompt.body,
+        }
+    }
 }

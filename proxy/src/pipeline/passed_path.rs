@@ -37,6 +37,7 @@ use crate::{
     },
     error::{Error, ErrorKind},
     guard::{self, AdmittedClient},
+    inspector::SentToEngine,
     reply::or_refuse,
     request::{ActiveRequest, PromptFacts, RequestPhase, TargetInstance},
     state::AppState,
@@ -113,6 +114,16 @@ impl PassingRequest {
             Some(peek) => edit::apply(&body, peek, &model),
             None => body,
         };
+        if let Some(inspected) = self.active.inspected.get() {
+            inspected.sent(&SentToEngine {
+                engine: &target.engine,
+                model: &target.model,
+                path: self.of.path.path,
+                defaults: &[],
+                notes: &[],
+                body: &body,
+            });
+        }
         let sent = self.sent(instance, body)?;
         let exchange = PassedExchange {
             stream: prompt.is_some_and(|peek| peek.stream),
@@ -135,6 +146,9 @@ impl PassingRequest {
             return Ok((Bytes::new(), None));
         }
         let body = decode::receive(headers, body, config).await?;
+        if let Some(inspected) = self.active.inspected.get() {
+            inspected.received(&body);
+        }
         let peek = PeekedBody::of(&body, config.limits.json_depth)?;
         Ok((body, Some(peek)))
     }

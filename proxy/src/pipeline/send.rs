@@ -102,6 +102,9 @@ impl Service<EngineRequest> for SendService {
 /// arguments and moves with them.
 fn send(request: EngineRequest) -> impl Future<Output = Result<Response, Error>> + Send {
     let app = request.routed.app.clone();
+    if let Some(inspected) = request.routed.active.inspected.get() {
+        inspected.sent(&request.inspected());
+    }
     let (sent, prompt, shape) = SentRequest::begin(request);
     if let Some(writer) = &sent.writer {
         writer.asked();
@@ -112,6 +115,9 @@ fn send(request: EngineRequest) -> impl Future<Output = Result<Response, Error>>
     sent.answer(prompt, shape).inspect_err(move |error| {
         count_failure(&app, &active, &engine, error);
         report(attempt.as_deref(), attempt_outcome(error));
+        if let Some(inspected) = active.inspected.get() {
+            inspected.failed(error.to_string());
+        }
     })
 }
 

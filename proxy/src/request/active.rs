@@ -16,6 +16,7 @@ use super::facts::RequestFacts;
 use crate::{
     dialect::ClientDialect,
     endpoint::Endpoint,
+    inspector::InspectedPlace,
     telemetry::{
         self,
         trace_context::{TraceContext, TraceHeaders},
@@ -38,6 +39,8 @@ pub(crate) struct ActiveRequest {
     pub(crate) span: Span,
     /// The trace that it belongs to; `None` where the client named none and none are exported.
     pub(crate) trace: Option<Box<TraceContext>>,
+    /// The place of the request in the inspector, which is empty while that is off.
+    pub(crate) inspected: InspectedPlace,
     tokens: AtomicU32,
     facts: Mutex<RequestFacts>,
 }
@@ -73,6 +76,7 @@ impl ActiveRequest {
             endpoint,
             dialect,
             started: Instant::now(),
+            inspected: InspectedPlace::default(),
             tokens: AtomicU32::new(0),
             facts: Mutex::new(RequestFacts::default()),
         }

@@ -3,7 +3,7 @@
 use std::{
     convert::Infallible,
     future::poll_fn,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, Waker, ready},
@@ -95,6 +95,11 @@ impl ClientPeer {
     /// Returns its IP address. One machine is one address, whichever of its forms the socket tells.
     pub fn host(&self) -> &str {
         &self.host
+    }
+
+    /// Whether it is on this machine and asked a loopback address.
+    pub fn is_loopback(&self) -> bool {
+        self.host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
     }
 
     /// Whether it was given up because it did not read for too long.

@@ -86,6 +86,9 @@ impl PassedExchange {
         answered.inspect_err(|error| {
             count_failure(&app, &active, &engine, error);
             report(attempt.as_deref(), attempt_outcome(error));
+            if let Some(inspected) = active.inspected.get() {
+                inspected.failed(error.to_string());
+            }
         })
     }
 

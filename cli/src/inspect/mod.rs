@@ -1,0 +1,184 @@
+//! `crucible inspect`: what a client really sent, what was sent on, what came back, and why a prompt was read again.
+//!
+//! ```text
+//! $ crucible inspect --minutes 10
+//! The inspector is on until 10:42:07. ...
+//!
+//! time      request       client              answered by  prompt  cached  answer  since the turn before
+//! 10:32:15  req_5f2c01ab  opencode@127.0.0.1  gpu/qwen-7b    5410    98 %     120  14 messages unchanged; 2 added
+//! ```
+//!
+//! The running instance keeps the requests, in its memory alone. The command switches that on and off, lists what is
+//! kept and shows it; an instance answers it over a loopback address only.
+
+mod asked;
+mod follow;
+mod show;
+
+use clap::{Args, Subcommand};
+use crucible_documents::{inspector::InspectorDoc, running::RunningInstance};
+
+use self::{
+    asked::{answered, found},
+    show::ShownPart,
+};
+use crate::{
+    CommandFailure, CommonArgs,
+    output::{to_json, write_stdout},
+    runtime::runtime,
+    sources,
+};
+
+/// The arguments of `crucible inspect`.
+#[derive(Args, Debug)]
+pub struct InspectArgs {
+    #[command(subcommand)]
+    command: Option<InspectCommand>,
+    /// Minutes for which requests are kept, 1 to 60
+    #[arg(long, default_value_t = 10, value_name = "MINUTES", value_parser = clap::value_parser!(u8).range(1..=60))]
+    minutes: u8,
+    /// Switch it off and drop what is kept
+    #[arg(long, conflicts_with = "minutes")]
+    off: bool,
+    /// JSON for scripts, one document on a line
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum InspectCommand {
+    /// List the requests that are kept
+    List,
+    /// Show one of them
+    Show(ShowArgs),
+}
+
+/// The arguments of `crucible inspect show`.
+#[derive(Args, Debug)]
+struct ShowArgs {
+    /// The id of a request, or its beginning; `last` for the one that ended last
+    #[arg(value_name = "ID | last")]
+    request: String,
+    #[command(flatten)]
+    part: PartArgs,
+}
+
+/// The part of a request that is shown alone, as it is.
+#[derive(Args, Clone, Copy, Debug)]
+#[group(multiple = false)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "flags of which one is given at most"
+)]
+struct PartArgs {
+    /// Only the body as the client sent it
+    #[arg(long)]
+    received: bool,
+    /// Only the body as it was sent to the engine, the last attempt
+    #[arg(long)]
+    sent: bool,
+    /// Only the answer as it went to the client
+    #[arg(long)]
+    answer: bool,
+    /// Only the difference to the conversation's previous turn
+    #[arg(long)]
+    diff: bool,
+    /// Only a command line for curl that asks the same; its key is a variable of the shell
+    #[arg(long)]
+    curl: bool,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Exit code 1 where no instance runs, it refuses, or what is asked for is not kept; 2 where the configuration is
+/// wrong.
+pub fn run(common: &CommonArgs, args: &InspectArgs) -> Result<(), CommandFailure> {
+    let config = sources::load(common)?.current();
+    runtime()?.block_on(async {
+        let instance = found(&config).await?;
+        match &args.command {
+            Some(InspectCommand::List) => list(&instance, args.json).await,
+            Some(InspectCommand::Show(show)) => show_one(&instance, show, args.json).await,
+            None if args.off => off(&instance, args.json).await,
+            None => {
+                let minutes = f64::from(args.minutes);
+                let state = answered(&instance, instance.switch_inspector(minutes).await)?;
+                follow::follow(&instance, state, args.json).await
+            }
+        }
+    })
+}
+
+async fn list(instance: &RunningInstance, json: bool) -> Result<(), CommandFailure> {
+    let state = answered(instance, instance.inspector().await)?;
+    if json {
+        write_stdout(&to_json(&state)?);
+        return Ok(());
+    }
+    write_stdout(&listed(&state));
+    Ok(())
+}
+
+fn listed(state: &InspectorDoc) -> String {
+    if !state.on {
+        return "The inspector is off, and nothing is kept. `crucible inspect` switches it on."
+            .to_owned();
+    }
+    let mut said = format!(
+        "The inspector is on until {}; {} of at most {} requests are kept, {} of {}.",
+        show::clock(state.ends_at_ms.unwrap_or_default()),
+        state.requests.len(),
+        state.most_requests,
+        show::size(u64::try_from(state.kept_bytes).unwrap_or(u64::MAX)),
+        show::size(u64::try_from(state.most_bytes).unwrap_or(u64::MAX)),
+    );
+    if !state.requests.is_empty() {
+        said.push_str("\n\n");
+        said.push_str(&show::heading());
+    }
+    for row in &state.requests {
+        said.push('\n');
+        said.push_str(&show::row(row));
+    }
+    said
+}
+
+async fn show_one(
+    instance: &RunningInstance,
+    args: &ShowArgs,
+    json: bool,
+) -> Result<(), CommandFailure> {
+    let request = answered(instance, instance.inspected(&args.request).await)?;
+    if json {
+        write_stdout(&to_json(&request)?);
+        return Ok(());
+    }
+    let PartArgs {
+        received,
+        sent,
+        answer,
+        diff,
+        curl,
+    } = args.part;
+    let part = match (received, sent, answer, diff, curl) {
+        (true, ..) => ShownPart::Received,
+        (_, true, ..) => ShownPart::Sent,
+        (_, _, true, ..) => ShownPart::Answer,
+        (_, _, _, true, _) => ShownPart::Difference,
+        (.., true) => ShownPart::Curl,
+        _ => ShownPart::All,
+    };
+    write_stdout(&show::request(&request, part).map_err(CommandFailure::wrong)?);
+    Ok(())
+}
+
+async fn off(instance: &RunningInstance, json: bool) -> Result<(), CommandFailure> {
+    let state = answered(instance, instance.switch_inspector(0.0).await)?;
+    write_stdout(&if json {
+        to_json(&state)?
+    } else {
+        "The inspector is off, and everything that it kept is dropped.".to_owned()
+    });
+    Ok(())
+}

@@ -1,0 +1,353 @@
+//! Kept requests as text for a terminal.
+
+use std::io::{IsTerminal as _, stdout};
+
+use bytesize::ByteSize;
+use crucible_documents::inspector::{
+    ComparedBodies, InspectedAttemptDoc, InspectedDoc, InspectedEndDoc, InspectedRowDoc,
+    KeptTextDoc, PieceChangeDoc, PieceChangeKind, TurnDifferenceDoc,
+};
+use jiff::{Timestamp, tz::TimeZone};
+
+/// The characters of an id that a list shows; its beginning names a request.
+const ID: usize = 12;
+/// The characters of the answer that are shown among other things.
+const ANSWER: usize = 1200;
+
+/// The part of a request that is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ShownPart {
+    /// What a person wants first.
+    All,
+    /// The body as the client sent it.
+    Received,
+    /// The body as it was sent to the engine.
+    Sent,
+    /// The answer as it went to the client.
+    Answer,
+    /// The difference to the previous turn.
+    Difference,
+    /// A command line for curl.
+    Curl,
+}
+
+/// The time of day of a moment in milliseconds since 1970, here.
+pub(super) fn clock(ms: u64) -> String {
+    let at = i64::try_from(ms).ok();
+    let at = at.and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    let at = at.map(|at| TimeZone::system().to_datetime(at));
+    at.map_or_else(String::new, |at| at.strftime("%H:%M:%S").to_string())
+}
+
+/// A number of bytes for a person.
+pub(super) fn size(bytes: u64) -> String {
+    if bytes < 1024 {
+        return format!("{bytes} bytes");
+    }
+    ByteSize::b(bytes).display().iec().to_string()
+}
+
+/// The heading of a list.
+pub(super) fn heading() -> String {
+    line([
+        "time",
+        "request",
+        "client",
+        "answered by",
+        "prompt",
+        "cached",
+        "answer",
+        "since the turn before",
+    ])
+}
+
+/// A request on one line.
+pub(super) fn row(row: &InspectedRowDoc) -> String {
+    let id: String = row.request_id.chars().take(ID).collect();
+    let time = clock(row.at_ms);
+    let Some(end) = &row.ended else {
+        return line([&time, &id, &row.client, "is answered", "", "", "", ""]);
+    };
+    let prompt = end
+        .prompt_tokens
+        .map_or_else(String::new, |tokens| tokens.to_string());
+    let mut change = row.change.to_string();
+    if end.outcome != "ok" {
+        change = format!(
+            "{} {}{}{change}",
+            end.status,
+            end.outcome,
+            if change.is_empty() { "" } else { "; " }
+        );
+    }
+    line([
+        &time,
+        &id,
+        &row.client,
+        &answerer(end),
+        &prompt,
+        &share(end),
+        &end.output_tokens.to_string(),
+        &change,
+    ])
+}
+
+fn line(cells: [&str; 8]) -> String {
+    let [time, id, client, answerer, prompt, cached, answer, change] = cells.map(plain);
+    let line = format!(
+        "{time:8}  {id:ID$}  {client:22}  {answerer:24}  {prompt:>7}  {cached:>6}  {answer:>6}  {change}"
+    );
+    line.trim_end().to_owned()
+}
+
+fn answerer(end: &InspectedEndDoc) -> String {
+    match (&end.engine, &end.model) {
+        (Some(engine), Some(model)) => format!("{engine}/{model}"),
+        _ => "-".to_owned(),
+    }
+}
+
+/// The cached share of the prompt, `about` where it is estimated.
+fn share(end: &InspectedEndDoc) -> String {
+    let about = if end.cached_is_estimated { "~" } else { "" };
+    let share = end.cached_share();
+    share.map_or_else(
+        || "-".to_owned(),
+        |share| format!("{about}{:.0} %", (share * 100.0).floor()),
+    )
+}
+
+/// A request, or a part of it; the error says why there is no such part.
+pub(super) fn request(request: &InspectedDoc, part: ShownPart) -> Result<String, &'static str> {
+    let body =
+        |body: Option<&KeptTextDoc>, absent| body.map(|body| raw(&whole(body))).ok_or(absent);
+    match part {
+        ShownPart::All => Ok(overview(request)),
+        ShownPart::Received => body(
+            request.received.as_ref(),
+            "no body was read of this request",
+        ),
+        ShownPart::Sent => {
+            let last = request.attempts.last().map(|attempt| &attempt.body);
+            body(last, "nothing was sent to an engine for this request")
+        }
+        ShownPart::Answer => body(
+            request.answer.as_ref(),
+            "no answer has gone to the client yet",
+        ),
+        ShownPart::Difference => Ok(match &request.difference {
+            Some(found) => difference(found),
+            None if request.row.change.is_empty() => {
+                "this request belongs to no conversation".to_owned()
+            }
+            None => plain(&request.row.change),
+        }),
+        ShownPart::Curl => request
+            .curl
+            .as_deref()
+            .map(raw)
+            .ok_or("the body is too long to be kept whole, so no command can send it again"),
+    }
+}
+
+/// A text with a line on what is left out of it.
+fn whole(text: &KeptTextDoc) -> String {
+    let Some(end) = &text.end else {
+        return text.text.clone();
+    };
+    let kept = u64::try_from(text.text.len() + end.len()).unwrap_or(u64::MAX);
+    let left_out = text.bytes.saturating_sub(kept);
+    format!(
+        "{}\n[... {left_out} of {} bytes are not kept ...]\n{end}",
+        text.text, text.bytes
+    )
+}
+
+/// The request at one look: who asked, who answered, what it cost, and why.
+fn overview(request: &InspectedDoc) -> String {
+    let row = &request.row;
+    let mut said = vec![
+        format!("request    {} at {}", row.request_id, clock(row.at_ms)),
+        format!("asked      {} by {}", plain(&row.asked), plain(&row.client)),
+    ];
+    match &row.ended {
+        None => said.push("answered   not yet".to_owned()),
+        Some(end) => {
+            let turn = end
+                .turn
+                .map_or_else(String::new, |turn| format!(", turn {turn}"));
+            let by = end
+                .engine
+                .as_ref()
+                .map_or_else(String::new, |_| format!(" by {}", plain(&answerer(end))));
+            said.push(format!(
+                "answered   {} {}{by} in {:.1} s{turn}",
+                end.status, end.outcome, end.took_s
+            ));
+            said.push(format!("tokens     {}", tokens(end)));
+        }
+    }
+    said.extend(request.attempts.iter().flat_map(attempt));
+    said.extend(
+        request
+            .notes
+            .iter()
+            .map(|note| format!("note       {}", plain(note))),
+    );
+    said.push(match &request.difference {
+        Some(found) => format!("\n{}", difference(found)),
+        None if row.change.is_empty() => {
+            "\nThe request belongs to no conversation that can be compared.".to_owned()
+        }
+        None => format!("\nSince the turn before: {}", plain(&row.change)),
+    });
+    said.push(format!("\n{}", answer(request)));
+    said.push(
+        "\nMore: --received, --sent, --answer (as they are), --diff, --curl, --json".to_owned(),
+    );
+    said.join("\n")
+}
+
+/// What was sent to an engine, and how that went.
+fn attempt(attempt: &InspectedAttemptDoc) -> Vec<String> {
+    let place = format!("{}/{}", plain(&attempt.engine), plain(&attempt.model));
+    let bytes = size(attempt.body.bytes);
+    let mut said = vec![format!(
+        "sent to    {place} {}, {bytes}",
+        plain(&attempt.path)
+    )];
+    if !attempt.defaults.is_empty() {
+        said.push(format!(
+            "           filled in: {}",
+            attempt.defaults.join(", ")
+        ));
+    }
+    let notes = attempt.notes.iter();
+    said.extend(notes.map(|note| format!("           {}", plain(note))));
+    let error = attempt.error.iter();
+    said.extend(error.map(|error| format!("           failed: {}", plain(error))));
+    said
+}
+
+fn tokens(end: &InspectedEndDoc) -> String {
+    let prompt = match (end.prompt_tokens, end.cached_tokens) {
+        (None, _) => "the engine did not count the prompt".to_owned(),
+        (Some(prompt), None) => format!("{prompt} in the prompt"),
+        (Some(prompt), Some(cached)) => {
+            let about = if end.cached_is_estimated {
+                "about "
+            } else {
+                ""
+            };
+            format!(
+                "{prompt} in the prompt, {about}{cached} of them cached ({})",
+                share(end)
+            )
+        }
+    };
+    format!("{prompt}; {} in the answer", end.output_tokens)
+}
+
+fn answer(request: &InspectedDoc) -> String {
+    let assembled = &request.assembled;
+    let mut said = Vec::new();
+    for (name, text) in [
+        ("thought", &assembled.thinking),
+        ("answer", &assembled.text),
+    ] {
+        if !text.is_empty() {
+            let end = text
+                .char_indices()
+                .nth(ANSWER)
+                .map_or(text.len(), |(end, _)| end);
+            let more = if end < text.len() { " [...]" } else { "" };
+            said.push(format!("{name}: {}{more}", raw(&text[..end])));
+        }
+    }
+    let calls = assembled.calls.iter();
+    said.extend(
+        calls.map(|call| format!("call: {}({})", plain(&call.name), plain(&call.arguments))),
+    );
+    said.extend(
+        assembled
+            .error
+            .iter()
+            .map(|error| format!("error: {}", plain(error))),
+    );
+    if said.is_empty() {
+        said.push("answer: no text".to_owned());
+    }
+    said.join("\n")
+}
+
+/// A difference with its place and its price.
+fn difference(difference: &TurnDifferenceDoc) -> String {
+    let bodies = match difference.compared {
+        ComparedBodies::Sent => "as sent to the engine",
+        ComparedBodies::Received => "as the client sent it",
+    };
+    let mut said = vec![format!(
+        "Since the turn before ({}, {bodies}): {}",
+        difference.previous_id, difference.summary
+    )];
+    said.push(match &difference.broken_at {
+        None => "The prompt goes on from that turn: an engine that still has it reads only what is new.".to_owned(),
+        Some(broken) => {
+            let place = broken.character.map_or_else(String::new, |at| format!(", character {at}"));
+            format!(
+                "The engine's cache broke at {}{place}: about {} tokens before it can be reused, about {} are read \
+                 again, about {} are new.",
+                broken.piece, broken.tokens_before, broken.tokens_read_again, broken.tokens_new
+            )
+        }
+    });
+    said.extend(difference.changes.iter().map(change));
+    let counted = difference.changed + difference.added + difference.removed;
+    let more = counted.saturating_sub(difference.changes.len());
+    if more > 0 {
+        said.push(format!("  and {more} more"));
+    }
+    if !difference.settings.is_empty() {
+        said.push(format!("  settings: {}", difference.settings.join(", ")));
+    }
+    said.join("\n")
+}
+
+fn change(change: &PieceChangeDoc) -> String {
+    let PieceChangeDoc {
+        piece,
+        before,
+        after,
+        ..
+    } = change;
+    match change.kind {
+        PieceChangeKind::Added => format!("  + {piece}: {after}"),
+        PieceChangeKind::Removed => format!("  - {piece}: {before}"),
+        PieceChangeKind::Changed => {
+            let at = change.character.unwrap_or(1);
+            format!("  ~ {piece} at character {at}\n      before: {before}\n      now:    {after}")
+        }
+    }
+}
+
+/// A text of others on one line, without characters that a terminal acts on.
+fn plain(text: &str) -> String {
+    text.chars()
+        .map(|c| if is_acting(c) || c == '\n' { ' ' } else { c })
+        .collect()
+}
+
+/// A text of others as it is; on a terminal without characters that it acts on.
+fn raw(text: &str) -> String {
+    if !stdout().is_terminal() {
+        return text.to_owned();
+    }
+    text.chars()
+        .map(|c| if is_acting(c) { '\u{fffd}' } else { c })
+        .collect()
+}
+
+fn is_acting(c: char) -> bool {
+    let is_space = matches!(c, '\n' | '\t');
+    c.is_control() && !is_space || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}

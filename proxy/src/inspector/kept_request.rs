@@ -1,0 +1,157 @@
+//! One request as the inspector keeps it, and its documents.
+
+use std::sync::Arc;
+
+use crucible_documents::inspector::{
+    InspectedAttemptDoc, InspectedDoc, InspectedEndDoc, InspectedRowDoc, TurnDifferenceDoc,
+};
+
+use super::{curl, kept_text::KeptText, redaction::KeptHead};
+use crate::{dialect::assembled, prefix::tracer::ConversationId};
+
+/// The most attempts of a request that are kept; of more the last ones.
+const MOST_ATTEMPTS: usize = 3;
+
+/// A request that is kept. A clone shares the bodies.
+#[derive(Clone, Debug)]
+pub(super) struct KeptRequest {
+    /// The number of the request.
+    pub(super) number: u64,
+    /// Its id.
+    pub(super) id: Arc<str>,
+    /// When it came, in milliseconds since 1970.
+    pub(super) at_ms: u64,
+    /// Its client.
+    pub(super) client: Arc<str>,
+    /// Its method, path and headers.
+    pub(super) head: Arc<KeptHead>,
+    /// The body that the client sent.
+    pub(super) received: Option<Arc<KeptText>>,
+    /// What was sent to engines.
+    pub(super) attempts: Vec<KeptAttempt>,
+    /// The answer, as far as it went to the client.
+    pub(super) answer: Arc<KeptText>,
+    /// The facts of its end.
+    pub(super) end: Option<Arc<KeptEnd>>,
+    /// The comparison with the previous turn; `None` before it is made.
+    pub(super) compared: Option<ComparedTurn>,
+}
+
+/// What was sent to an engine.
+#[derive(Clone, Debug)]
+pub(super) struct KeptAttempt {
+    /// The engine's name.
+    pub(super) engine: Arc<str>,
+    /// The engine's name of the model.
+    pub(super) model: Arc<str>,
+    /// The path on the engine.
+    pub(super) path: String,
+    /// The names of the values that were filled in.
+    pub(super) defaults: Vec<String>,
+    /// What was changed for this engine.
+    pub(super) notes: Vec<String>,
+    /// The error that ended it.
+    pub(super) error: Option<String>,
+    /// The body.
+    pub(super) body: Arc<KeptText>,
+}
+
+/// The facts of the end of a request.
+#[derive(Clone, Debug)]
+pub(crate) struct KeptEnd {
+    /// The facts that the row shows.
+    pub(crate) facts: InspectedEndDoc,
+    /// The conversation; `None` for what is none.
+    pub(crate) conversation: Option<ConversationId>,
+    /// Where its hashes differ from the previous turn, in words, whether that turn is kept or not.
+    pub(crate) diverged: Option<String>,
+    /// What was changed in the request, and why this candidate answered.
+    pub(crate) notes: Vec<String>,
+}
+
+/// The comparison of a request with the previous turn of its conversation.
+#[derive(Clone, Debug)]
+pub(super) struct ComparedTurn {
+    /// The comparison in one sentence, which the list shows.
+    pub(super) change: Arc<str>,
+    /// All of it; `None` where there is no turn to compare with.
+    pub(super) difference: Option<Arc<TurnDifferenceDoc>>,
+}
+
+// === impl KeptRequest ===
+
+impl KeptRequest {
+    /// Returns the bytes of memory of its bodies.
+    pub(super) fn size(&self) -> usize {
+        let attempts = self.attempts.iter().map(|attempt| attempt.body.size());
+        let received = self.received.as_ref().map_or(0, |body| body.size());
+        received + attempts.sum::<usize>() + self.answer.size()
+    }
+
+    /// Adds an attempt; the first ones go where there are too many.
+    pub(super) fn add_attempt(&mut self, attempt: KeptAttempt) {
+        if self.attempts.len() == MOST_ATTEMPTS {
+            self.attempts.remove(0);
+        }
+        self.attempts.push(attempt);
+    }
+
+    /// Returns the request in short.
+    pub(super) fn row(&self) -> InspectedRowDoc {
+        let change = self.compared.as_ref().map(|compared| &compared.change);
+        InspectedRowDoc {
+            number: self.number,
+            request_id: Arc::clone(&self.id),
+            at_ms: self.at_ms,
+            asked: format!("{} {}", self.head.method, self.head.target).into(),
+            client: Arc::clone(&self.client),
+            ended: self.end.as_ref().map(|end| end.facts.clone()),
+            received_bytes: self.received.as_ref().map(|body| body.bytes()),
+            sent_bytes: self.attempts.last().map(|attempt| attempt.body.bytes()),
+            answer_bytes: self.answer.bytes(),
+            change: change.map_or_else(|| "".into(), Arc::clone),
+        }
+    }
+
+    /// Returns the whole request.
+    pub(super) fn document(&self) -> InspectedDoc {
+        let difference = self.compared.as_ref();
+        let difference = difference.and_then(|compared| compared.difference.as_deref());
+        let body = self.received.as_ref().map(|body| body.whole());
+        let curl = match body {
+            // No body was read.
+            None => Some(curl::command(&self.head, None)),
+            Some(whole) => whole.map(|body| curl::command(&self.head, Some(body))),
+        };
+        InspectedDoc {
+            row: self.row(),
+            headers: self.head.headers.clone(),
+            notes: self
+                .end
+                .as_ref()
+                .map_or_else(Vec::new, |end| end.notes.clone()),
+            received: self.received.as_ref().map(|body| body.document()),
+            attempts: self.attempts.iter().map(KeptAttempt::document).collect(),
+            answer: (self.answer.bytes() > 0).then(|| self.answer.document()),
+            assembled: assembled(self.answer.beginning()),
+            difference: difference.cloned(),
+            curl,
+        }
+    }
+}
+
+// === impl KeptAttempt ===
+
+impl KeptAttempt {
+    fn document(&self) -> InspectedAttemptDoc {
+        InspectedAttemptDoc {
+            engine: Arc::clone(&self.engine),
+            model: Arc::clone(&self.model),
+            path: self.path.clone(),
+            defaults: self.defaults.clone(),
+            notes: self.notes.clone(),
+            error: self.error.clone(),
+            body: self.body.document(),
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! Differences of turns, as a person reads them.
+
+use std::time::Instant;
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+
+fn of(old: &Value, new: &Value) -> TurnDifferenceDoc {
+    let (old, new) = (old.to_string(), new.to_string());
+    let compared = ComparedBodies::Sent;
+    difference(&"before".into(), compared, (&old, &new), None).unwrap()
+}
+
+fn message(role: &str, text: &str) -> Value {
+    json!({ "role": role, "content": text })
+}
+
+#[test]
+fn a_turn_that_adds_to_the_one_before_breaks_nothing() {
+    let old = json!({ "messages": [message("system", "s"), message("user", "a")] });
+    let new = json!({ "messages": [
+        message("system", "s"), message("user", "a"), message("assistant", "b"), message("user", "c"),
+    ] });
+    let found = of(&old, &new);
+    assert_eq!(found.summary, "2 messages unchanged; 2 added");
+    assert_eq!(found.broken_at, None);
+    assert_eq!(of(&old, &old).summary, "2 messages unchanged");
+    // A person took an answer back.
+    assert_eq!(of(&new, &old).summary, "2 messages unchanged; 2 gone");
+    assert_eq!(of(&new, &old).broken_at, None);
+}
+
+#[test]
+fn a_clock_in_the_first_line_is_found_with_what_it_costs() {
+    let system = |time: &str| format!("You are an agent. It is {time}.\n{}", "rule ".repeat(400));
+    let old = json!({ "messages": [message("system", &system("10:15:01")), message("user", "a")] });
+    let new = json!({ "messages": [
+        message("system", &system("10:15:09")), message("user", "a"), message("assistant", "b"),
+        message("user", "c"),
+    ] });
+    let found = of(&old, &new);
+    let (old, new) = (&found.changes[0].before, &found.changes[0].after);
+    assert!(
+        old.starts_with("…agent. It is 10:15:01.\\nrule") && old.ends_with("rule …"),
+        "{old}"
+    );
+    assert!(new.starts_with("…agent. It is 10:15:09.\\nrule"), "{new}");
+    assert_eq!(
+        found.summary,
+        format!(
+            "1 message unchanged; the system prompt (message 1) changed at character 32: '{old}' -> '{new}'; 2 added"
+        )
+    );
+    let broken = found.broken_at.unwrap();
+    assert_eq!(broken.piece, "the system prompt (message 1)");
+    assert_eq!(broken.character, Some(32));
+    assert!(
+        broken.tokens_before < 20 && broken.tokens_read_again > 450,
+        "{broken:?}"
+    );
+}
+
+#[test]
+fn messages_that_went_and_moved_are_told_from_those_that_changed() {
+    let old = json!({ "messages": [
+        message("user", "a"), message("assistant", "b"), message("tool", "long"), message("assistant", "d"),
+        message("user", "e"),
+    ] });
+    let new = json!({ "messages": [
+        message("user", "a"), message("assistant", "b"), message("assistant", "d"), message("user", "e"),
+        message("assistant", "f"), message("user", "g"),
+    ] });
+    let found = of(&old, &new);
+    assert_eq!(found.summary, "4 messages unchanged; 1 gone; 2 added");
+    assert_eq!(found.changes[0].piece, "message 3 (tool)");
+    assert_eq!(found.broken_at.unwrap().piece, "message 3 (assistant)");
+}
+
+#[test]
+fn tools_and_settings_are_compared_by_name() {
+    let tool = |name: &str, text: &str| json!({ "type": "function", "function": { "name": name, "description": text } });
+    let body = |tools: Vec<Value>, temperature: f64| json!({ "model": "m", "temperature": temperature, "tools": tools, "messages": [message("user", "a")] });
+    let (a, b, c) = (tool("a", "1"), tool("b", "1"), tool("c", "1"));
+    let old = body(vec![a.clone(), b.clone()], 0.2);
+    let reordered = of(&old, &body(vec![b.clone(), a.clone()], 0.7));
+    assert_eq!(reordered.summary, "tools: re-ordered; 1 message unchanged");
+    assert_eq!(reordered.settings, ["temperature 0.2 -> 0.7"]);
+    assert_eq!(reordered.broken_at.unwrap().piece, "tool 1 (b)");
+    let other = of(&old, &body(vec![a, tool("b", "2"), c], 0.2));
+    assert_eq!(
+        other.summary,
+        "tools: c added, b changed; 1 message unchanged"
+    );
+    assert!(other.settings.is_empty());
+    let gone = of(
+        &old,
+        &json!({ "model": "m", "temperature": 0.2, "messages": [message("user", "a")] }),
+    );
+    assert_eq!(gone.summary, "tools: a, b gone; 1 message unchanged");
+}
+
+#[test]
+fn the_forms_of_other_apis_are_read_too() {
+    let block = |text: &str| json!({ "type": "text", "text": text });
+    let old = json!({ "system": [block("one"), block("two")], "messages": [{ "role": "user", "content": [block("a")] }] });
+    let new = json!({ "system": [block("one"), block("twO")], "messages": [{ "role": "user", "content": [block("a")] }] });
+    let found = of(&old, &new);
+    assert_eq!(
+        found.summary,
+        "block 2 of the system prompt changed at character 3; 1 message unchanged"
+    );
+    let old = json!({ "instructions": "i", "input": [{ "type": "message", "role": "user", "content": [block("abc")] }] });
+    let new = json!({ "instructions": "i", "input": [{ "type": "message", "role": "user", "content": [block("abd")] }] });
+    let found = of(&old, &new);
+    assert_eq!(
+        found.summary,
+        "message 1 (user) changed at character 3: 'abc' -> 'abd'"
+    );
+    // A prompt that grows goes on.
+    let found = of(&json!({ "prompt": "abc" }), &json!({ "prompt": "abcd" }));
+    assert_eq!(found.broken_at, None);
+    for none in ["", "[]", "7", "{", "{\"a\""] {
+        let compared = ComparedBodies::Sent;
+        assert!(
+            difference(&"x".into(), compared, (none, "{}"), None).is_none(),
+            "{none}"
+        );
+    }
+}
+
+#[test]
+fn nothing_that_a_terminal_acts_on_is_in_an_excerpt() {
+    let old = json!({ "messages": [message("user", "a\u{1b}[31m\u{202e}")] });
+    let new = json!({ "messages": [message("user", "b\u{1b}[31m\u{202e}\n")] });
+    let found = of(&old, &new);
+    assert_eq!(found.changes[0].after, "b\\u001b[31m\\u202e\\n");
+}
+
+#[test]
+fn bodies_of_30_mb_take_bounded_time_and_room() {
+    let long = "wörd ".repeat(2_500_000);
+    for (count, text) in [
+        (2, &*long),
+        (40_000, "some text of a message, again and again"),
+    ] {
+        let body = |mark: &str| {
+            let messages = (0..count).map(|at| message("user", &format!("{text}{at}{mark}")));
+            let messages: Vec<_> = messages.collect();
+            json!({ "messages": messages }).to_string()
+        };
+        let (old, new) = (body("a"), body("b"));
+        let began = Instant::now();
+        let compared = ComparedBodies::Sent;
+        let found = difference(&"x".into(), compared, (&old, &new), None).unwrap();
+        assert!(began.elapsed().as_secs() < 20, "{:?}", began.elapsed());
+        assert_eq!(found.changed, count);
+        let length = serde_json::to_string(&found).unwrap().len();
+        assert!(length < 16_000, "{length}");
+    }
+}
+
+fn any_json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        ".{0,40}".prop_map(Value::from),
+        "system|user|assistant|tool".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(4, 48, 6, |inner| {
+        let key = prop_oneof![
+            "role|content|text|type|name|function|messages|tools|system|input|prompt|instructions",
+            ".{0,6}",
+        ];
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+            proptest::collection::vec((key, inner), 0..6)
+                .prop_map(|members| Value::Object(members.into_iter().collect())),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn any_two_bodies_are_compared_and_counts_add_up(
+        old in any_json(), new in any_json(), tokens in proptest::option::of(any::<u64>()),
+    ) {
+        let (old, new) = (json!({ "messages": old }), json!({ "messages": new }));
+        let (old, new) = (old.to_string(), new.to_string());
+        let compared = ComparedBodies::Received;
+        let found = difference(&"x".into(), compared, (&old, &new), tokens).unwrap();
+        let (before, after) = (TurnParts::of(&old).unwrap(), TurnParts::of(&new).unwrap());
+        prop_assert_eq!(found.unchanged + found.changed + found.removed, before.messages.len());
+        prop_assert_eq!(found.unchanged + found.changed + found.added, after.messages.len());
+        prop_assert!(found.changes.len() <= MOST_CHANGES);
+        for change in &found.changes {
+            prop_assert!(change.before.chars().count() <= 70 * 6);
+            prop_assert!(change.after.chars().count() <= 70 * 6);
+        }
+    }
+
+    #[test]
+    fn any_text_is_no_reason_to_panic(old in ".{0,200}", new in any_json()) {
+        let compared = ComparedBodies::Sent;
+        let new = new.to_string();
+        let _ = difference(&"x".into(), compared, (&old, &new), Some(7));
+        let _ = difference(&"x".into(), compared, (&new, &old), None);
+    }
+}
