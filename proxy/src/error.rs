@@ -157,6 +157,30 @@ impl ErrorKind {
         Self::Internal,
     ];
 
+    /// The kinds that are counted as refusals of Crucible's own: all but those of an engine's fault.
+    pub const REJECTED: [Self; 27] = {
+        let mut kinds = [Self::Internal; 27];
+        let (mut from, mut to) = (0, 0);
+        while from < Self::ALL.len() {
+            if Self::ALL[from].is_rejection() {
+                kinds[to] = Self::ALL[from];
+                to += 1;
+            }
+            from += 1;
+        }
+        assert!(
+            to == kinds.len(),
+            "the number of kinds is that of the array"
+        );
+        kinds
+    };
+
+    /// Whether an answer with this error is counted as a refusal of Crucible's own, and not as a failure of
+    /// an engine.
+    pub(crate) const fn is_rejection(self) -> bool {
+        !matches!(self.fault(), ErrorFault::Engine)
+    }
+
     /// The code on the wire, which is also the metric label of a reject.
     pub const fn code(self) -> &'static str {
         match self {

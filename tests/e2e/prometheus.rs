@@ -6,7 +6,9 @@
 //! come from a stand-in that is scraped beside Crucible, since a machine that tests need not have any.
 
 mod alerts;
+mod every_word;
 mod load;
+mod scenes;
 mod server;
 
 use std::{
@@ -27,6 +29,7 @@ use crucible_tests::{
 use serde_json::json;
 
 use self::{
+    every_word::OF_SCENES,
     load::{LoadLog, round},
     server::{Prometheus, launched},
 };
@@ -34,23 +37,6 @@ use super::answers::{openai, speaker};
 
 /// The counts of an engine that had most of a prompt in its cache.
 const CACHED: &str = r#","usage":{"prompt_tokens":10,"completion_tokens":1,"total_tokens":11,"prompt_tokens_details":{"cached_tokens":9}}"#;
-
-/// Counters and histograms that the load may leave at 0, and why.
-const UNTOUCHED: [(&str, &str); 4] = [
-    (
-        "crucible_connections_evicted_total",
-        "needs all places of limits.connections to be taken",
-    ),
-    (
-        "crucible_label_overflow_total",
-        "needs more than 200 names of models",
-    ),
-    ("crucible_log_dropped_total", "needs a disk that is full"),
-    (
-        "crucible_retries_total",
-        "needs an engine that closes an idle connection at the moment of a request",
-    ),
-];
 
 /// Families that only some machines have, which the stand-in shows.
 const OF_SOME_MACHINES: [&str; 2] = ["crucible_gpu_", "crucible_energy_"];
@@ -94,7 +80,7 @@ fn checked(text: &str) -> (bool, String) {
     )
 }
 
-/// Every family is there, and each that counts has counted.
+/// Every family is there, and each that counts has counted, but those that take a scene of their own.
 fn assert_every_family(now: &Metrics) {
     for family in FAMILIES {
         if OF_SOME_MACHINES
@@ -109,7 +95,7 @@ fn assert_every_family(now: &Metrics) {
             FamilyType::Gauge => (family.name.to_owned(), false),
         };
         let lines = now.family(&series);
-        let excused = UNTOUCHED.iter().any(|(name, _)| *name == family.name);
+        let excused = OF_SCENES.contains(&family.name);
         if counts {
             assert!(!lines.is_empty(), "{series} has no series");
             assert!(excused || now.sum(&series, &[]) > 0.0, "{lines}");
@@ -188,13 +174,13 @@ async fn assert_books_balance(prometheus: &Prometheus, log: &LoadLog) {
     }
 }
 
-/// Every query of every panel has data, but those about what the load may leave at 0; every variable offers
+/// Every query of every panel has data, but those that take a scene of their own; every variable offers
 /// values.
 async fn assert_panels_have_data(prometheus: &Prometheus) {
     let mut empty = BTreeMap::new();
     let until = Instant::now() + PATIENCE / 3;
     for PanelQuery { panel, expr, .. } in queries() {
-        let excused = UNTOUCHED.iter().any(|(name, _)| expr.contains(name));
+        let excused = OF_SCENES.iter().any(|name| expr.contains(name));
         if !excused && !prometheus.charts(&expr, until).await {
             empty.insert(expr, panel);
         }

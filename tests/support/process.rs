@@ -27,9 +27,9 @@ pub struct Crucible {
     metrics_url: Option<String>,
     folder: TempDir,
     log: Arc<Mutex<String>>,
-    lines: Receiver<String>,
+    lines: Mutex<Receiver<String>>,
     // Dropped last, when the process has ended.
-    guard: Option<Box<dyn Send>>,
+    guard: Mutex<Option<Box<dyn Send>>>,
 }
 
 impl Crucible {
@@ -117,8 +117,8 @@ impl Crucible {
             metrics_url: None,
             folder,
             log,
-            lines,
-            guard: None,
+            lines: Mutex::new(lines),
+            guard: Mutex::default(),
         };
         this.url = this.listening();
         if toml.contains("metrics_listen") {
@@ -130,7 +130,7 @@ impl Crucible {
     /// Keeps `guard` until the process has ended.
     #[must_use]
     pub fn keeping(mut self, guard: impl Send + 'static) -> Self {
-        self.guard = Some(Box::new(guard));
+        self.guard = Mutex::new(Some(Box::new(guard)));
         self
     }
 
@@ -149,10 +149,8 @@ impl Crucible {
     /// The next line of its output that contains `text`.
     pub fn line_with(&mut self, text: &str) -> Option<String> {
         let until = Instant::now() + PATIENCE;
-        while let Ok(line) = self
-            .lines
-            .recv_timeout(until.saturating_duration_since(Instant::now()))
-        {
+        let lines = self.lines.get_mut();
+        while let Ok(line) = lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
             if line.contains(text) {
                 return Some(line);
             }

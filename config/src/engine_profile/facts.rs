@@ -137,6 +137,8 @@ pub enum SlotContext {
     reason = "each is a fact of its own, and any combination is possible"
 )]
 pub struct ResidentProfile {
+    /// Whether the engine tells what it holds loaded, beside what it could load.
+    pub listed: bool,
     /// Whether the list is complete and names every instance as requests name it, so that an instance
     /// that is missing works for nobody.
     pub complete: bool,

@@ -40,6 +40,7 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
     slots: SlotContext::Shared,
     prefill_stops_on_cancel: false,
     residents: ResidentProfile {
+        listed: true,
         complete: true,
         identifiers: true,
         named_by_load: false,

@@ -42,6 +42,7 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
     slots: SlotContext::PerRequest,
     prefill_stops_on_cancel: true,
     residents: ResidentProfile {
+        listed: true,
         complete: false,
         identifiers: false,
         named_by_load: true,

@@ -40,6 +40,7 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
     slots: SlotContext::Unknown,
     prefill_stops_on_cancel: true,
     residents: ResidentProfile {
+        listed: false,
         complete: false,
         identifiers: false,
         named_by_load: false,

@@ -19,7 +19,6 @@ labels! {
     AbortCause {
         ClientGone = "client_gone", ClientSlow = "client_slow",
         FirstTokenTimeout = "first_token_timeout", IdleTimeout = "idle_timeout",
-        ResponseTimeout = "response_timeout",
         LoadTimeout = "load_timeout", UpstreamCut = "upstream_cut",
         UpstreamBadData = "upstream_bad_data", Shutdown = "shutdown",
     }

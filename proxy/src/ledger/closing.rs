@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use crate::{
     endpoint::Endpoint,
-    error::{AbortCause, ErrorFault, ErrorKind},
+    error::{AbortCause, ErrorKind},
     inspector::KeptEnd,
     ledger::{
         Ledger,
@@ -123,7 +123,7 @@ impl EndedRequest {
         let engine = record.engine.as_deref();
         if let Some(kind) = record.error
             && record.status.is_some_and(|s| s.as_u16() >= 400)
-            && kind.fault() != ErrorFault::Engine
+            && kind.is_rejection()
         {
             metrics.rejected(engine, kind, code);
         }
@@ -290,7 +290,6 @@ const fn abort_cause(kind: ErrorKind) -> AbortCause {
     match kind {
         ErrorKind::FirstTokenTimeout => AbortCause::FirstTokenTimeout,
         ErrorKind::IdleTimeout => AbortCause::IdleTimeout,
-        ErrorKind::ResponseTimeout => AbortCause::ResponseTimeout,
         ErrorKind::LoadTimeout => AbortCause::LoadTimeout,
         ErrorKind::EngineCut | ErrorKind::EngineUnreachable => AbortCause::UpstreamCut,
         ErrorKind::Draining => AbortCause::Shutdown,

@@ -17,7 +17,13 @@ metrics::docs` writes it anew). Names, labels and buckets are stable.
 
 Series of engines and of closed words start at 0; those of models start with `other`. The values that
 each label may take stand below the families. `reason` of `crucible_routed_total` is the word of the
-header `x-crucible-reason`, that of `crucible_rejected_total` the `code` of the error.
+header `x-crucible-reason`, that of `crucible_rejected_total` the `code` of the error. When a reload removes an
+engine, its gauges go and its counters and histograms stay: what was counted has happened.
+
+Every word of every label is counted by the real program in a test, in front of a real Prometheus
+(`tests/e2e/prometheus/every_word.rs` names the scene of each). Graphics cards, energy, the control group and the
+memory limit of a child are proved with stand-ins: a library in place of NVIDIA's, and folders in place of
+`/sys` and `/proc`.
 
 | name | type | unit | labels | written | meaning |
 |---|---|---|---|---|---|

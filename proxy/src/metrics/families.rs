@@ -39,6 +39,7 @@ use super::{
         FROM_ENGINE, GPU, LABEL, LOAD_OUTCOME, LOAD_TRIGGER, MODEL, OUTCOME, POOL, QUEUE_REASON,
         REQUEST_PHASE, RETRY_OUTCOME, RETRY_REASON, REVISION, ROUTE_REASON, SETTING, SETTING_STATE,
         SINK, STATUS, STREAM, TO_ENGINE, TOKEN_TYPE, UPSTREAM_ERROR, VERSION, WAIT_REASON,
+        WHOLE_TYPE,
     },
 };
 
@@ -162,7 +163,7 @@ families! {
         "Tokens as the engine counted them; cached and cached_estimated are part of prompt, reasoning part of completion.";
     tokens_estimated: Counter "crucible_tokens_estimated_total" [ENGINE, MODEL] Tokens by Ledger:
         "Content events of answers for which the engine told no usage.";
-    request_tokens: Histogram(TOKENS) "crucible_request_tokens" [ENGINE, TOKEN_TYPE] Tokens by Ledger:
+    request_tokens: Histogram(TOKENS) "crucible_request_tokens" [ENGINE, WHOLE_TYPE] Tokens by Ledger:
         "Tokens per request, as the engine counted them.";
     queue_wait: Histogram(WAIT) "crucible_queue_wait_seconds" [ENGINE, WAIT_REASON] Seconds by RouterEvent:
         "Wait for a permit, zero waits included; reason is load if a load was part of it.";
@@ -183,7 +184,7 @@ families! {
     model_load_duration: Histogram(LOAD) "crucible_model_load_duration_seconds" [ENGINE, MODEL] Seconds by RouterEvent:
         "Duration of loads that succeeded.";
     model_evictions: Counter "crucible_model_evictions_total" [ENGINE, MODEL, EVICTION_REASON] None by RouterEvent:
-        "Models that left memory; external is one that vanished without Crucible.";
+        "Models that left memory while Crucible ran; external is one that vanished without Crucible.";
     model_loaded: Gauge "crucible_model_loaded" [ENGINE, MODEL] None by RouterView:
         "1 while the model is loaded.";
     models_loaded: Gauge "crucible_models_loaded" [ENGINE] None by RouterView:
@@ -211,7 +212,7 @@ families! {
     retry_budget: Gauge "crucible_retry_budget_remaining" [ENGINE] None by RouterView:
         "Requests that may be sent a second time at this moment; it grows by one with every fifth request up to its bound.";
     rejected: Counter "crucible_rejected_total" [ENGINE, ERROR_CODE, STATUS] None by Ledger:
-        "Errors that Crucible answered; reason is the error code of the body.";
+        "Errors before an answer that are no engine's fault; reason is the error code of the body. What engines failed with is in crucible_upstream_errors_total and crucible_model_loads_total.";
     upstream_connect: Histogram(CONNECT) "crucible_upstream_connect_duration_seconds" [ENGINE] Seconds by Pipeline:
         "Time to open a connection to the engine, TLS included; new connections only.";
     upstream_responses: Counter "crucible_upstream_responses_total" [ENGINE, STATUS] None by Pipeline:

@@ -5,8 +5,8 @@ use crucible_router::plan::Reason;
 
 use super::labels::{
     DefaultParam, DisconnectPhase, DroppedParam, EVICTIONS, OUTCOMES, Outcome, QUEUE_REASONS,
-    RetryOutcome, RetryReason, TRIGGERS, TimedPhase, TokenType, eviction_reason, load_outcome,
-    load_trigger,
+    RetryOutcome, RetryReason, TRIGGERS, TimedPhase, TokenType, WHOLE_TOKENS, eviction_reason,
+    load_outcome, load_trigger,
 };
 use crate::{
     endpoint::Endpoint,
@@ -63,6 +63,7 @@ label_sets! {
     STATUS = "code": LabelValues::Bounded("the HTTP status; 499 is a client that left first; others than \
         the registered ones by their class (`5xx`), else `other`");
     TOKEN_TYPE = "type": words!(TokenType::ALL, TokenType::as_str);
+    WHOLE_TYPE = "type": words!(WHOLE_TOKENS, TokenType::as_str);
     WAIT_REASON = "reason": LabelValues::Words(&["slot", "load"]);
     QUEUE_REASON = "reason": LabelValues::Words(&QUEUE_REASONS);
     REQUEST_PHASE = "phase": words!(TimedPhase::ALL, TimedPhase::as_str);
@@ -74,7 +75,7 @@ label_sets! {
     ENERGY_SOURCE = "source": LabelValues::Bounded("a graphics card (`gpu0`) or a processor package \
         (`package0`)");
     ROUTE_REASON = "reason": words!(Reason::ALL, Reason::as_str);
-    ERROR_CODE = "reason": words!(ErrorKind::ALL, ErrorKind::code);
+    ERROR_CODE = "reason": words!(ErrorKind::REJECTED, ErrorKind::code);
     EVICTION_REASON = "reason": words!(EVICTIONS, eviction_reason);
     FALLBACK_REASON = "reason": words!(FallbackReason::ALL, FallbackReason::as_str);
     LOAD_OUTCOME = "outcome": words!(OUTCOMES, load_outcome);

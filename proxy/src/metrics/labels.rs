@@ -61,6 +61,9 @@ labels! {
     RetryOutcome { Ok = "ok", Error = "error", OverBudget = "over_budget", }
 }
 
+/// The tokens of a request that its size is measured by: those of the prompt and of the answer.
+pub(super) const WHOLE_TOKENS: [TokenType; 2] = [TokenType::Prompt, TokenType::Completion];
+
 /// The reasons of a wait in the router's view, for which series exist from the start.
 pub(super) const QUEUE_REASONS: [&str; 3] = ["slot", "load", "swap"];
 
@@ -86,13 +89,13 @@ pub(super) const OUTCOMES: [LoadOutcome; 4] = [
 /// The causes of a load for which series exist from the start.
 pub(super) const TRIGGERS: [LoadTrigger; 3] =
     [LoadTrigger::Request, LoadTrigger::Warmup, LoadTrigger::Pin];
-/// The causes of an eviction for which series exist from the start.
-pub(super) const EVICTIONS: [EvictionReason; 7] = [
+/// The causes of an eviction that are counted. The unloads at the end of Crucible are not: nobody can scrape any
+/// more by then.
+pub(super) const EVICTIONS: [EvictionReason; 6] = [
     EvictionReason::Limit,
     EvictionReason::Conflict,
     EvictionReason::Resize,
     EvictionReason::External,
-    EvictionReason::Exit,
     EvictionReason::Ttl,
     EvictionReason::Duplicate,
 ];

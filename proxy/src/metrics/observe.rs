@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crucible_router::event::{Event, EventObserver};
+use crucible_router::event::{Event, EventObserver, EvictionReason};
 
 use super::{
     Metrics,
@@ -31,6 +31,13 @@ impl EventObserver for Metrics {
                         .observe(took.as_secs_f64());
                 }
             }
+            // What is unloaded at the end nobody scrapes any more; the other is seen by what failed, in the log
+            // and in the state.
+            Event::Evicted {
+                reason: EvictionReason::Exit,
+                ..
+            }
+            | Event::Wedged { .. } => {}
             Event::Evicted {
                 engine,
                 model,
@@ -48,8 +55,6 @@ impl EventObserver for Metrics {
                 waited,
                 loaded,
             } => count_wait(self, engine, *loaded, *waited),
-            // Seen by what failed, in the log and in the state.
-            Event::Wedged { .. } => {}
             Event::HealthCheck {
                 engine,
                 ok,

@@ -4,8 +4,8 @@ use super::{
     EMPTY, EVENTS, Metrics, OTLP, STDERR,
     labels::{
         DefaultParam, DisconnectPhase, DroppedParam, EVICTIONS, NONE, OTHER, OUTCOMES, Outcome,
-        QUEUE_REASONS, RetryOutcome, RetryReason, TRIGGERS, TimedPhase, TokenType, eviction_reason,
-        load_outcome, load_trigger, status,
+        QUEUE_REASONS, RetryOutcome, RetryReason, TRIGGERS, TimedPhase, TokenType, WHOLE_TOKENS,
+        eviction_reason, load_outcome, load_trigger, status,
     },
 };
 use crate::{
@@ -26,7 +26,7 @@ impl Metrics {
         for endpoint in Endpoint::OF_CLIENTS {
             v.overhead.with_label_values(&[endpoint.as_str()]);
         }
-        for kind in ErrorKind::ALL {
+        for kind in ErrorKind::REJECTED {
             let code = kind.status();
             v.rejected
                 .with_label_values(&[NONE, kind.code(), status(&code)]);
@@ -183,7 +183,7 @@ impl Metrics {
         for kind in TokenType::ALL {
             v.tokens.with_label_values(&[engine, OTHER, kind.as_str()]);
         }
-        for kind in [TokenType::Prompt, TokenType::Completion] {
+        for kind in WHOLE_TOKENS {
             v.request_tokens.with_label_values(&[engine, kind.as_str()]);
         }
         for outcome in OUTCOMES.map(load_outcome) {

@@ -6,7 +6,7 @@ use super::{
     Metrics,
     families::Collectors,
     family::float,
-    labels::{DefaultParam, NONE, TimedPhase, TokenType},
+    labels::{DefaultParam, NONE, TimedPhase, TokenType, WHOLE_TOKENS},
     request_record::{PhaseTimes, RequestRecord},
     series::{EngineSeries, ModelSeries, RequestCountLabels},
 };
@@ -82,10 +82,10 @@ fn count_answer(
         engine.first_token_ratio(v).observe(ratio);
     }
     if let Some(usage) = record.usage {
-        for (kind, count) in [
-            (TokenType::Prompt, usage.prompt),
-            (TokenType::Completion, usage.completion),
-        ] {
+        for (kind, count) in WHOLE_TOKENS
+            .into_iter()
+            .zip([usage.prompt, usage.completion])
+        {
             engine.request_tokens(v, kind).observe(float(count));
         }
     }

@@ -179,7 +179,7 @@ impl FleetShared {
         self.observer.observe(&Event::HealthCheck {
             engine: Arc::clone(name),
             ok: result.is_ok(),
-            lists_residents: handle.config.kind.profile().residents.complete,
+            lists_residents: handle.config.kind.profile().residents.listed,
         });
         let mut state = self.lock();
         let Some(entry) = state

@@ -3,6 +3,7 @@
 //! Needs `prometheus` and `promtool` of Debian's package `prometheus`.
 
 use std::{
+    collections::BTreeSet,
     fs::File,
     io::ErrorKind,
     net::TcpListener,
@@ -13,8 +14,16 @@ use std::{
 
 use crucible_dashboards::folder;
 use crucible_tests::{engines::client, process::PATIENCE, rest::eventually};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
+
+/// The key that it shows to whatever it scrapes, and the hash of it for a `[[key]]` block.
+const SECRET: &str = "crk-of-prometheus";
+pub(super) const HASH: &str =
+    "sha256:30e4566000dc058226911af93f1b20b8b25122c5a6a25d2400943367eeb2f0b1";
+
+/// The folder in which Prometheus finds targets that came later.
+const FOUND: &str = "targets";
 
 /// Pause between two looks at something that is waited for.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
@@ -87,8 +96,10 @@ impl Prometheus {
         let text = format!(
             "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\n\
              rule_files: [rules.yml]\n\
-             scrape_configs: [{{job_name: local-models, static_configs: [{{targets: {targets:?}}}]}}]\n"
+             scrape_configs: [{{job_name: local-models, authorization: {{credentials: {SECRET}}}, static_configs: [{{targets: {targets:?}}}], \
+             file_sd_configs: [{{files: [\"{FOUND}/*.json\"]}}]}}]\n"
         );
+        std::fs::create_dir(folder.path().join(FOUND)).expect("a folder for targets");
         std::fs::write(&config, text).expect("the configuration is written");
         let address = format!("127.0.0.1:{}", free_port());
         let log = File::create(folder.path().join("log")).expect("a log");
@@ -114,16 +125,44 @@ impl Prometheus {
     /// Whether it came to a first scrape of each target; `false` if it ended before.
     async fn scraped(&mut self, targets: &[&str], until: Instant) -> bool {
         let want = f64::from(u32::try_from(targets.len()).expect("a few"));
+        let scraped = if targets.is_empty() {
+            "vector(0)"
+        } else {
+            "sum(up)"
+        };
         loop {
             if self.child.try_wait().expect("a child").is_some() {
                 return false;
             }
-            if self.value("sum(up)").await == Some(want) {
+            if self.value(scraped).await == Some(want) {
                 return true;
             }
             assert!(Instant::now() < until, "no scrape:\n{}", self.log());
             tokio::time::sleep(BETWEEN_LOOKS).await;
         }
+    }
+
+    /// Scrapes one more target from now on, so many milliseconds apart.
+    pub(super) fn admit(&self, target: &str, every_ms: u32) {
+        let every = format!("{every_ms}ms");
+        let group = json!([{ "targets": [target], "labels": {
+            "__scrape_interval__": every, "__scrape_timeout__": every } }]);
+        let folder = self.folder.path().join(FOUND);
+        // It reads what ends with `.json`, which is whole from the first moment.
+        let (part, whole) = (folder.join(target), folder.join(format!("{target}.json")));
+        std::fs::write(&part, group.to_string()).expect("a target is written");
+        std::fs::rename(part, whole).expect("a target is named");
+    }
+
+    /// The values of one label that an expression has now.
+    pub(super) async fn labels(&self, expr: &str, label: &str) -> BTreeSet<String> {
+        let data = self.ask("/api/v1/query", &[("query", expr)]).await;
+        let data = data.unwrap_or_default();
+        let series = data["result"].as_array().into_iter().flatten();
+        series
+            .filter_map(|one| one["metric"][label].as_str())
+            .map(str::to_owned)
+            .collect()
     }
 
     fn log(&self) -> String {
