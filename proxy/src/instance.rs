@@ -1,5 +1,9 @@
 //! One running instance of Crucible: its start, its reloads and its drain.
 
+mod listeners;
+mod reload;
+mod tasks;
+
 use std::{
     io,
     net::SocketAddr,
@@ -9,30 +13,22 @@ use std::{
 };
 
 use crucible_cli::signals::{InstanceSignal, InstanceSignals};
-use crucible_config::{Config, FileWatch, LiveConfig, Problems, Reloaded, WatchEvent, watch};
+use crucible_config::{Config, FileWatch, LiveConfig, WatchEvent, watch};
 use crucible_router::{discovery, event::EventObserver, handle::RouterHandle, state_dir::StateDir};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use self::{listeners::BoundListeners, reload::tell_reload, tasks::InstanceTasks};
 use crate::{
-    admin::{live, tunings},
-    edge,
     events::{self, EnergyMeter, LoggedObserver, Timeline},
     ledger::{LedgerSinks, RecentLoads},
-    metrics::{Metrics, Outcome},
+    metrics::Metrics,
     otlp::{SpanExport, SpanQueue},
-    pipeline::prompt_watch,
-    server::{ConnectionLimits, ConnectionSlots, Listener, OnOpen, descriptors},
+    server::{ConnectionSlots, Listener},
     state::AppState,
     telemetry::LostLines,
     upstream::Upstream,
 };
-
-/// The most connections of `metrics_listen`.
-const SCRAPERS: usize = 64;
-
-/// The least bytes that are discarded of a body that a client still sends after its answer.
-const LINGER: u64 = 64 << 20;
 
 /// The time that streams have after the drain to hand out their last event.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -47,36 +43,6 @@ pub struct Instance {
     /// The slots of the clients' listeners.
     slots: Vec<Arc<ConnectionSlots>>,
     tasks: InstanceTasks,
-}
-
-/// The tasks of an instance, and the tokens that end them, in the order of the drain.
-#[derive(Default)]
-struct InstanceTasks {
-    /// One task for each connection of a client.
-    connections: TaskTracker,
-    background: TaskTracker,
-    /// Nothing new is accepted.
-    stop: CancellationToken,
-    /// Streams end with an error.
-    ending: CancellationToken,
-    /// Connections are cut.
-    kill: CancellationToken,
-    /// The router and the tasks in the background end.
-    router: CancellationToken,
-}
-
-/// The sockets of an instance, bound and not yet served.
-struct BoundListeners {
-    clients: Vec<Listener>,
-    metrics: Option<Listener>,
-    addrs: Vec<SocketAddr>,
-    metrics_addr: Option<SocketAddr>,
-}
-
-/// Counts connections from their opening to their end.
-fn counted(metrics: &Metrics) -> OnOpen {
-    let metrics = metrics.clone();
-    Arc::new(move || Box::new(metrics.connection()) as Box<dyn Send>)
 }
 
 /// The metrics as they stand at the start.
@@ -167,102 +133,6 @@ fn assemble(
     let meter = EnergyMeter::new(events, app.machine.clone(), Arc::clone(&app.active));
     background.spawn(meter.run(tasks.router.clone()));
     Ok(app)
-}
-
-// === impl InstanceTasks ===
-
-impl InstanceTasks {
-    /// Starts the tasks that look after the state while it is served.
-    fn watch_over(&self, app: &AppState) {
-        let (background, stop) = (&self.background, &self.router);
-        background.spawn(prompt_watch::run(app.clone(), stop.clone()));
-        background.spawn(live::run(app.clone(), stop.clone()));
-        background.spawn(app.inspector.clone().run(stop.clone()));
-        background.spawn(tunings::watch(app.clone(), stop.clone()));
-        background.spawn(Arc::clone(&app.ledger).run(stop.clone()));
-    }
-}
-
-// === impl BoundListeners ===
-
-impl BoundListeners {
-    /// Binds the sockets for clients, and the one of `metrics_listen`.
-    fn bind(config: &Config, metrics: &Metrics) -> io::Result<Self> {
-        let limits = ConnectionLimits {
-            header_bytes: config.limits.header,
-            header: config.timeouts.header,
-            client_stall: config.timeouts.client_stall,
-            linger: config.limits.body.max(LINGER),
-        };
-        let counts = metrics.clone();
-        let slots = ConnectionSlots::new(
-            descriptors::affordable(config.limits.connections),
-            Arc::new(move || counts.connection_evicted()),
-        );
-        let on_open = counted(metrics);
-        let mut clients = Vec::new();
-        for addr in &config.listen {
-            clients.push(
-                Listener::bind(*addr, limits, Arc::clone(&slots), Arc::clone(&on_open))
-                    .map_err(|e| named(*addr, &e))?,
-            );
-        }
-        let metrics = match config.metrics_listen {
-            Some(addr) => Some(
-                // Scrapers are no clients, and are not counted as such.
-                Listener::bind(
-                    addr,
-                    limits,
-                    ConnectionSlots::new(SCRAPERS, Arc::new(|| {})),
-                    Arc::new(|| Box::new(())),
-                )
-                .map_err(|e| named(addr, &e))?,
-            ),
-            None => None,
-        };
-        let addrs = clients.iter().map(Listener::addr);
-        let addrs = addrs.collect::<io::Result<_>>()?;
-        let metrics_addr = metrics.as_ref().map(Listener::addr).transpose()?;
-        Ok(Self {
-            clients,
-            metrics,
-            addrs,
-            metrics_addr,
-        })
-    }
-
-    /// Returns the addresses at which this instance answers.
-    fn own_addrs(&self) -> Vec<SocketAddr> {
-        self.addrs
-            .iter()
-            .copied()
-            .chain(self.metrics_addr)
-            .collect()
-    }
-
-    /// Serves all of them.
-    fn serve(self, app: &AppState, tasks: &InstanceTasks) {
-        let service = edge::edge(app);
-        let on_refuse = edge::on_refuse(app);
-        for listener in self.clients {
-            tasks.background.spawn(listener.run(
-                service.clone(),
-                Arc::clone(&on_refuse),
-                tasks.connections.clone(),
-                tasks.stop.clone(),
-                tasks.kill.clone(),
-            ));
-        }
-        if let Some(listener) = self.metrics {
-            tasks.background.spawn(listener.run(
-                edge::metrics_edge(app),
-                on_refuse,
-                tasks.connections.clone(),
-                tasks.stop.clone(),
-                tasks.kill.clone(),
-            ));
-        }
-    }
 }
 
 // === impl Instance ===
@@ -398,46 +268,4 @@ impl Instance {
         }
         self.app.ledger.settle();
     }
-}
-
-/// Writes the log lines and the metric of a reload.
-fn tell_reload(metrics: &Metrics, result: Result<Reloaded, Problems>) {
-    match result {
-        Ok(reloaded) => {
-            metrics.config_reloaded(Outcome::Ok, SystemTime::now());
-            let generation = reloaded.generation;
-            if let Some(file) = &reloaded.file {
-                let file = file.display();
-                tracing::info!(generation, "configuration reloaded from {file}");
-            } else {
-                let places: Vec<String> = reloaded
-                    .searched
-                    .iter()
-                    .map(|place| place.display().to_string())
-                    .collect();
-                let places = places.join(", ");
-                tracing::info!(
-                    generation,
-                    "no configuration file was found, the built-in profile stays; searched: {places}"
-                );
-            }
-            for key in reloaded.restart_needed {
-                tracing::warn!(key, "takes effect at the next start");
-            }
-            for warning in &reloaded.warnings.0 {
-                tracing::warn!("{warning}");
-            }
-        }
-        Err(problems) => {
-            metrics.config_reloaded(Outcome::Error, SystemTime::now());
-            tracing::error!("the configuration was not reloaded, the old one stays:\n{problems}");
-        }
-    }
-}
-
-fn named(addr: SocketAddr, error: &io::Error) -> io::Error {
-    io::Error::new(
-        error.kind(),
-        format!("cannot listen on {addr}: {error}; is another program there? try --listen"),
-    )
 }

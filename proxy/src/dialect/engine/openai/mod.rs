@@ -6,6 +6,7 @@
 
 mod choice;
 mod completion;
+mod edit_list;
 mod event_lines;
 mod half_characters;
 mod messages;
