@@ -45,6 +45,7 @@ fn frames<'a>(data: &'a [u8], lengths: &'a [usize]) -> impl Iterator<Item = &'a 
     })
 }
 
+#[cfg(test)]
 pub(crate) use self::ollama_api::without_times;
 
 /// Takes out the random part of ids that Crucible makes: `call_`, `cmpl-`, `chatcmpl-`, `msg_` and

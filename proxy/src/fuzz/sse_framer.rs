@@ -40,6 +40,7 @@ pub fn sse_framer(data: &[u8]) {
             b"\r\r",
             b"\r\n\r\n",
             b"\n\r\n",
+            b"\r\r\n",
             b"\r\n\r",
             b"\n\r",
         ];

@@ -41,7 +41,10 @@ pub(crate) struct EventFramer {
     held: BytesMut,
     cap: usize,
     line_empty: bool,
+    /// Whether the last frame ended with a CR, to which an LF may come.
     after_cr: bool,
+    /// Whether that CR ended an event, so that the LF is its [`FramedEvent::Rest`].
+    ended_event: bool,
     /// The bytes of a byte-order mark seen so far; `None` once the start is past.
     mark: Option<usize>,
 }
@@ -57,6 +60,7 @@ impl EventFramer {
             cap,
             line_empty: true,
             after_cr: false,
+            ended_event: false,
             mark: Some(0),
         }
     }
@@ -81,7 +85,7 @@ impl EventFramer {
             // The other half of a CR LF whose CR ended the last frame.
             at += 1;
             line = at;
-            if self.held.is_empty() {
+            if self.ended_event {
                 take(FramedEvent::Rest(start..at))?;
                 start = at;
             }
@@ -94,7 +98,10 @@ impl EventFramer {
                 match bytes.get(next) {
                     Some(b'\n') => next += 1,
                     Some(_) => {}
-                    None => self.after_cr = true,
+                    None => {
+                        self.after_cr = true;
+                        self.ended_event = blank;
+                    }
                 }
             }
             self.line_empty = true;
@@ -219,6 +226,22 @@ mod tests {
         let (events, tail) = split(&[b"\xEF", b"\xBB", b"data: a\n\n", b"\xEF\xBB\xBF"]);
         assert_eq!(events, [b"\xEF\xBBdata: a\n\n".to_vec()]);
         assert_eq!(tail, b"\xEF\xBB\xBF");
+    }
+
+    #[test]
+    fn a_line_end_cut_in_two_is_no_rest_where_its_line_was_given_up() {
+        let mut framer = EventFramer::new(usize::MAX);
+        let mut rests = 0;
+        for frame in ["data: a\n\n", "data: b\r", "\n", "\r", "\n"] {
+            let frame = Bytes::from_static(frame.as_bytes());
+            let pushed = framer.push(&frame, |event| {
+                rests += usize::from(matches!(event, FramedEvent::Rest(_)));
+                Ok::<_, Infallible>(())
+            });
+            assert_eq!(pushed, Ok(Ok(())));
+            framer.tail();
+        }
+        assert_eq!(rests, 1, "the blank line alone ended an event");
     }
 
     #[test]
