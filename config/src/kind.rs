@@ -32,23 +32,23 @@ pub enum SettingKind {
     Boolean,
     /// An integer in a range.
     Integer {
-        /// The smallest value.
+        /// The smallest number that is taken.
         min: i64,
-        /// The largest value.
+        /// The largest number that is taken.
         max: i64,
     },
     /// A text that holds an integer (environment values are strings).
     IntegerText {
-        /// The smallest value.
+        /// The smallest number that is taken.
         min: i64,
-        /// The largest value.
+        /// The largest number that is taken.
         max: i64,
     },
     /// A number in a range.
     Number {
-        /// The smallest value.
+        /// The smallest number that is taken.
         min: f64,
-        /// The largest value.
+        /// The largest number that is taken.
         max: f64,
     },
     /// A duration such as `30s` or `5m`, or an integer of seconds.

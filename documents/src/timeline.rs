@@ -14,7 +14,7 @@ pub enum TimelineEntry {
         at_ms: u64,
         /// The seconds that it took.
         took_s: f64,
-        /// The engine's name.
+        /// The name of the engine.
         engine: Arc<str>,
         /// The engine's name of the model.
         model: Arc<str>,
@@ -27,7 +27,7 @@ pub enum TimelineEntry {
     Eviction {
         /// When it left, in milliseconds since 1970.
         at_ms: u64,
-        /// The engine's name.
+        /// The name of the engine.
         engine: Arc<str>,
         /// The engine's name of the model.
         model: Arc<str>,
@@ -43,9 +43,9 @@ pub enum TimelineEntry {
 pub struct AnsweredRequest {
     /// When it came, in milliseconds since 1970.
     pub at_ms: u64,
-    /// The request's id.
+    /// The id of the request.
     pub request_id: Arc<str>,
-    /// The engine's name.
+    /// The name of the engine.
     pub engine: Arc<str>,
     /// The engine's name of the model.
     pub model: Arc<str>,

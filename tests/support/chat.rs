@@ -8,13 +8,13 @@ use crate::{engines::client, process::Crucible, sse::Stream};
 /// An answer that was not streamed.
 #[derive(Debug)]
 pub struct Whole {
-    /// Status.
+    /// The status of the answer.
     pub status: u16,
-    /// Headers.
+    /// The headers of the answer.
     pub headers: HeaderMap,
     /// The JSON body, or null with `text`.
     pub json: Value,
-    /// The body.
+    /// The body of the answer as text.
     pub text: String,
 }
 
@@ -24,14 +24,14 @@ impl Whole {
         header(&self.headers, name)
     }
 
-    /// The answer's text.
+    /// Returns the text that the model said.
     pub fn content(&self) -> &str {
         self.json["choices"][0]["message"]["content"]
             .as_str()
             .unwrap_or_default()
     }
 
-    /// `error.code`.
+    /// Returns `error.code` of the answer.
     pub fn code(&self) -> &str {
         self.json["error"]["code"].as_str().unwrap_or_default()
     }

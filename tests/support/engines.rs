@@ -9,9 +9,9 @@ use crate::process::{Crucible, PATIENCE};
 
 /// Crucible in front of both simulated engines.
 pub struct Both {
-    /// On the GPU.
+    /// The LM Studio, which computes on the GPU.
     pub lmstudio: Sim,
-    /// On the CPU.
+    /// The Ollama, which computes on the processor.
     pub ollama: Sim,
     /// In front of them.
     pub crucible: Crucible,
@@ -51,11 +51,11 @@ impl Both {
 
 /// Crucible in front of one engine of each kind, each with one model that is resident already.
 pub struct Trio {
-    /// Has `qwen`.
+    /// The LM Studio, which has the model `qwen`.
     pub lmstudio: Sim,
-    /// Has `llama`.
+    /// The Ollama, which has the model `llama`.
     pub ollama: Sim,
-    /// Has `plain`.
+    /// The OpenAI-compatible server, which has the model `plain`.
     pub openai: Sim,
     /// In front of them.
     pub crucible: Crucible,
@@ -110,11 +110,11 @@ impl Trio {
 
 /// One engine of each kind, for the clients that are to be served alike by all.
 pub struct EveryKind {
-    /// LM Studio.
+    /// The simulated LM Studio.
     pub lmstudio: Sim,
-    /// Ollama.
+    /// The simulated Ollama.
     pub ollama: Sim,
-    /// llama.cpp's server.
+    /// The simulated llama.cpp's server.
     pub llamacpp: Sim,
     /// A server of OpenAI's API.
     pub openai: Sim,
@@ -134,7 +134,7 @@ impl EveryKind {
         }
     }
 
-    /// All of them.
+    /// Returns all four of them.
     pub fn all(&self) -> [&Sim; 4] {
         [&self.lmstudio, &self.ollama, &self.llamacpp, &self.openai]
     }
@@ -151,16 +151,16 @@ impl EveryKind {
 
 /// A server that breaks its streams off with an error, `breaks`, and one that is busy when it is asked first, `busy`.
 pub struct Troubled {
-    /// Has `breaks`.
+    /// The engine with the model `breaks`.
     pub breaking: Sim,
-    /// Has `busy`.
+    /// The engine with the model `busy`.
     pub busy: Sim,
 }
 
 // === impl Troubled ===
 
 impl Troubled {
-    /// Starts both.
+    /// Starts both of the engines.
     pub async fn start() -> Self {
         let breaking = start(Options::openai(&["breaks"])).await;
         breaking.arm(Fault::new(FaultKind::ErrorEvent).after_events(2));
@@ -169,7 +169,7 @@ impl Troubled {
         Self { breaking, busy }
     }
 
-    /// Their `[[engine]]` blocks.
+    /// Returns the `[[engine]]` blocks of both.
     pub fn config(&self) -> String {
         let breaking = engine("breaking", "openai", &self.breaking.url());
         breaking + &engine("busy", "openai", &self.busy.url())
@@ -184,7 +184,7 @@ pub async fn start(options: Options) -> Sim {
     Sim::start(options).await.expect("the simulator starts")
 }
 
-/// An `[[engine]]` block.
+/// Writes the `[[engine]]` block of an engine.
 pub fn engine(name: &str, kind: &str, url: &str) -> String {
     format!("[[engine]]\nname = \"{name}\"\nkind = \"{kind}\"\nurl = \"{url}\"\n")
 }

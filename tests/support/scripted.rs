@@ -16,7 +16,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// How a scripted answer leaves its connection.
+/// The way in which a scripted answer leaves its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Leave {
     /// Closed with a FIN.
@@ -27,21 +27,21 @@ pub enum Leave {
     Reset,
 }
 
-/// One answer.
+/// One answer of the script: its bytes and its end.
 #[derive(Clone, Debug)]
 pub struct Script {
     /// Raw bytes, from the status line on.
     pub bytes: String,
-    /// What happens then.
+    /// The way in which the connection is left behind the answer.
     pub leave: Leave,
 }
 
-/// One request.
+/// One request as the server read it.
 #[derive(Clone, Debug)]
 pub struct Asked {
-    /// Its path.
+    /// The path of the request.
     pub path: String,
-    /// Its body.
+    /// The body of the request as text.
     pub body: String,
 }
 
@@ -141,7 +141,7 @@ impl Scripted {
         Self::start(|_| Script::json("200 OK", "", "{}")).await
     }
 
-    /// `http://127.0.0.1:PORT`.
+    /// Returns the address of the server, `http://127.0.0.1:PORT`.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
@@ -155,7 +155,7 @@ impl Scripted {
         all.iter().filter(|r| r.path == path).cloned().collect()
     }
 
-    /// Connections so far.
+    /// Returns the number of connections so far.
     pub fn calls(&self) -> usize {
         self.calls.load(Ordering::SeqCst)
     }
@@ -186,7 +186,7 @@ async fn play(mut stream: TcpStream, script: &(impl Fn(Asked) -> Script + Sync))
     }
 }
 
-/// Reads one request.
+/// Reads one request with its body.
 async fn request(stream: &mut TcpStream) -> Option<Asked> {
     let mut read = Vec::new();
     let mut buf = vec![0_u8; 16 * 1024];

@@ -31,11 +31,11 @@ pub struct Authority {
 /// When a certificate is valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Validity {
-    /// For decades.
+    /// It holds now and for decades.
     Now,
-    /// It ended years ago.
+    /// It ended some years ago.
     Expired,
-    /// It begins in decades.
+    /// It begins in some decades.
     Later,
 }
 
@@ -46,7 +46,7 @@ pub struct TlsFront {
     stop: CancellationToken,
 }
 
-/// What the next connection meets.
+/// The answer and the certificate that the next connection meets.
 struct Now {
     server: TlsAcceptor,
     /// Cuts the connections that are open.
@@ -86,7 +86,7 @@ impl Authority {
         format!("ca_file = {:?}\n", self.file().display().to_string())
     }
 
-    /// What a server with a certificate for that host is set up with.
+    /// Returns the settings of a server with a certificate for that host.
     ///
     /// # Panics
     /// Never in practice.
@@ -137,12 +137,12 @@ impl TlsFront {
         Self { address, now, stop }
     }
 
-    /// `https://127.0.0.1:PORT`.
+    /// Returns the address by number, `https://127.0.0.1:PORT`.
     pub fn url(&self) -> String {
         format!("https://{}", self.address)
     }
 
-    /// `https://localhost:PORT`.
+    /// Returns the address by name, `https://localhost:PORT`.
     pub fn named_url(&self) -> String {
         format!("https://localhost:{}", self.address.port())
     }

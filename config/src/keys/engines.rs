@@ -25,7 +25,7 @@ keys! {
     /// engine's, beside the system's own; relative to the configuration file, or `~/...`.
     CA_FILE "ca_file": Option<String> = TEXT;
 
-    /// Where it computes.
+    /// The device on which the engine computes.
     DEVICE "device": Option<Device> = one_of(&["gpu", "cpu", "auto"]),
         "gpu for lmstudio and openai, auto for ollama, cpu for llamacpp";
 
@@ -36,7 +36,7 @@ keys! {
     API_KEY_ENV "api_key_env": Option<String> = TEXT,
         "LM_API_TOKEN for lmstudio, LLAMA_API_KEY for llamacpp";
 
-    /// How much of it Crucible manages; `spawn` starts llama.cpp's server or `ollama serve` as a
+    /// The part of the engine that Crucible manages; `spawn` starts llama.cpp's server or `ollama serve` as a
     /// child. Of a llama.cpp that runs, only router mode has models to load.
     MANAGE "manage": Option<Manage> = one_of(&["observe", "models", "spawn"]),
         "spawn for llamacpp with a model_path, observe for openai, else models";
@@ -86,7 +86,7 @@ keys! {
     /// Context per request in tokens.
     CONTEXT "context": Option<u64> = TOKENS;
 
-    /// What to do when a prompt does not fit.
+    /// The treatment of a prompt that does not fit into the context.
     FIT "fit": Option<Fit> = GROW_OR_REJECT, "that of [context]";
 
     /// Loaded at start and never unloaded.
@@ -110,16 +110,16 @@ keys! {
     /// Keys of `defaults` in `[[model]]` and `[[key]]`.
     TableKey sampling at "defaults" = SAMPLING_KEYS;
 
-    /// Sampling temperature.
+    /// The temperature of sampling where a request names none.
     TEMPERATURE "temperature": Option<f64> = number(0.0, 2.0);
 
-    /// Nucleus sampling.
+    /// The share of probability for nucleus sampling where a request names none.
     TOP_P "top_p": Option<f64> = number(0.0, 1.0);
 
-    /// Frequency penalty.
+    /// The frequency penalty where a request names none.
     FREQUENCY_PENALTY "frequency_penalty": Option<f64> = number(-2.0, 2.0);
 
-    /// Presence penalty.
+    /// The presence penalty where a request names none.
     PRESENCE_PENALTY "presence_penalty": Option<f64> = number(-2.0, 2.0);
 }
 
@@ -130,7 +130,7 @@ keys! {
     /// Total, where it cannot be read.
     MEMORY "memory": Option<u64> = BYTES;
 
-    /// What models may use together.
+    /// The bytes that the models of the pool may use together.
     BUDGET "budget": Option<u64> = BYTES,
         "gpu: gpu_memory_fraction x memory; cpu: the smaller of memory_limit and 0.8 x memory";
 

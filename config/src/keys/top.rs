@@ -30,10 +30,10 @@ keys! {
     /// Model that answers to unknown names; without it they are 404.
     DEFAULT_MODEL "default_model": Option<String> = TEXT;
 
-    /// What to do at a graceful end with models that Crucible loaded.
+    /// The treatment of models that Crucible loaded at its graceful end: they are unloaded, or left as they are.
     ON_EXIT "on_exit": OnExit = one_of(&["unload", "leave"]), "unload";
 
-    /// May bind beyond loopback without a key.
+    /// Whether `listen` may have addresses beyond loopback although no key is configured.
     ALLOW_UNAUTHENTICATED "allow_unauthenticated": bool = BOOLEAN, "false";
 
     /// Second listener for `/metrics` and the live page, with the state and the settings that it shows. Needs a restart.
@@ -64,40 +64,40 @@ keys! {
     /// Time budgets; each has its own error.
     TIMEOUTS "timeouts": SubTable = KeyShape::Table(TIMEOUTS_KEYS);
 
-    /// Size and count bounds.
+    /// The bounds of sizes and counts.
     LIMITS "limits": SubTable = KeyShape::Table(LIMITS_KEYS);
 
-    /// What happens when a prompt does not fit.
+    /// The context of loads, and the treatment of prompts that do not fit.
     CONTEXT "context": SubTable = KeyShape::Table(CONTEXT_KEYS);
 
-    /// What is changed in prompts so that engines recognise what they have read before.
+    /// Changes of prompts by which engines recognise what they have read before.
     PREFIX "prefix": SubTable = KeyShape::Table(PREFIX_KEYS);
 
-    /// Routing by prediction.
+    /// The rules for choosing an engine by its predicted times.
     ROUTING "routing": SubTable = KeyShape::Table(ROUTING_KEYS);
 
-    /// Loads, evictions, overtaking.
+    /// The rules for loads, evictions and the order of the queue.
     SCHEDULER "scheduler": SubTable = KeyShape::Table(SCHEDULER_KEYS);
 
-    /// What happens at start.
+    /// Actions at the start, before the first request.
     STARTUP "startup": SubTable = KeyShape::Table(STARTUP_KEYS);
 
-    /// Log lines on stderr.
+    /// The level and the form of the log lines on stderr.
     LOG "log": SubTable = KeyShape::Table(LOG_KEYS);
 
-    /// Spans of requests.
+    /// The collector to which the spans of requests are sent.
     OTLP "otlp": SubTable = KeyShape::Table(OTLP_KEYS);
 
-    /// Closed management paths.
+    /// The engines' management paths, which are closed unless they are opened here.
     GUARD "guard": SubTable = KeyShape::Table(GUARD_KEYS);
 
-    /// Ordered; the first that matches decides a virtual model.
+    /// A routing rule. Rules are ordered; the first that matches decides a virtual model.
     RULE "rule": SubTable = KeyShape::Tables(RULE_KEYS);
 
     /// A virtual model: ordered patterns `engine/model`, or other virtual models.
     VIRTUAL "virtual": SubTable = KeyShape::NamedValues(SettingKind::Texts);
 
-    /// A client's key.
+    /// A key with which clients are let in, and what they may use.
     KEY "key": SubTable = KeyShape::Tables(CLIENT_KEYS);
 
     /// The 39 settings; see the page of tunings.

@@ -34,10 +34,10 @@ use crate::{
     stats::percentile,
 };
 
-/// What to ask of whom.
+/// The requests that one run sends, and the server that it sends them to.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Order {
-    /// `127.0.0.1:PORT`.
+    /// The address of the server, `127.0.0.1:PORT`.
     pub(crate) address: String,
     pub(crate) model: String,
     pub(crate) format: Format,
@@ -53,11 +53,11 @@ pub(crate) struct Order {
     pub(crate) spread_ms: u64,
     /// Hold every stream after its first chunk, and only look at memory.
     pub(crate) hold: bool,
-    /// The subject's processes.
+    /// The ids of the processes whose cost is measured.
     pub(crate) pids: Vec<u32>,
 }
 
-/// What came of it. Times in microseconds.
+/// The figures of one run. Times are in microseconds.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Sample {
     pub(crate) requests: usize,
@@ -77,7 +77,7 @@ pub(crate) struct Sample {
     pub(crate) rss_peak: u64,
 }
 
-/// What one worker saw; nanoseconds.
+/// The figures of one worker, in nanoseconds.
 #[derive(Debug, Default)]
 struct Seen {
     latencies: Vec<u64>,
@@ -87,7 +87,7 @@ struct Seen {
     first_error: Option<String>,
 }
 
-/// What all workers share.
+/// The state that all workers of a run share.
 struct Run {
     order: Order,
     shape: Shape,

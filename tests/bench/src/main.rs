@@ -59,14 +59,14 @@ struct Cli {
     /// Also write every sample there.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// What to measure.
+    /// The subjects that are measured.
     #[arg(
         long,
         value_delimiter = ',',
         default_value = "direct,nginx,crucible,translated,responses,messages"
     )]
     subjects: Vec<BenchSubject>,
-    /// Only these cases.
+    /// The cases that are measured, separated by commas.
     #[arg(long, value_delimiter = ',', default_values_t = Case::value_variants().iter().copied())]
     cases: Vec<Case>,
     /// The binary to measure [default: built with cargo, release profile].
@@ -82,13 +82,13 @@ struct Cli {
 enum Part {
     /// Simulate the load scheduler beside simple policies; prints a page of Markdown.
     Schedule,
-    /// The fake upstream.
+    /// Serves as the fake upstream.
     #[command(hide = true)]
     Upstream,
-    /// The load generator.
+    /// Runs as the load generator.
     #[command(hide = true)]
     Load {
-        /// JSON.
+        /// The order of the run, as JSON.
         order: String,
     },
 }

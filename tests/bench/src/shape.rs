@@ -6,22 +6,22 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-/// How a model streams.
+/// The way in which a model of the fake upstream streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Shape {
-    /// Chunks with text.
+    /// The number of chunks with text.
     pub(crate) chunks: usize,
-    /// Pause between them.
+    /// The pause between two chunks.
     pub(crate) interval: Duration,
 }
 
 /// Every model that the fake upstream lists.
 pub(crate) const MODELS: [&str; 4] = [ANSWER, PACED, BURST, IDLE];
-/// Not streamed.
+/// One whole answer that is not streamed.
 pub(crate) const ANSWER: &str = "bench:c1-i0";
-/// 50 chunks/s.
+/// A stream of 50 chunks per second.
 pub(crate) const PACED: &str = "bench:c100-i20";
-/// No pauses.
+/// A stream without pauses.
 pub(crate) const BURST: &str = "bench:c500-i0";
 /// One chunk, then nothing for longer than any case lasts.
 pub(crate) const IDLE: &str = "bench:c2-i600000";

@@ -13,7 +13,7 @@ pub(crate) struct FieldConfig {
     pub(crate) overrides: Vec<Override>,
 }
 
-/// What holds for all fields of a panel.
+/// The settings that hold for all fields of a panel.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(crate) struct FieldDefaults {
@@ -100,7 +100,7 @@ pub(crate) struct Link {
     pub(crate) target_blank: bool,
 }
 
-/// How a kind of panel draws a field.
+/// The way in which a kind of panel draws a field.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(crate) struct Custom {
@@ -176,7 +176,7 @@ pub(crate) struct ByValue {
     pub(crate) value: f64,
 }
 
-/// What an exception changes.
+/// One setting that an exception changes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "id", content = "value", rename_all = "camelCase")]
 pub(crate) enum Property {
@@ -212,7 +212,7 @@ pub(crate) struct HideFrom {
     pub(crate) viz: bool,
 }
 
-/// How a cell of a table is painted.
+/// The way in which a cell of a table is painted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CellOptions {
@@ -271,7 +271,7 @@ pub(crate) struct HandlerArguments {
     pub(crate) threshold: ThresholdColor,
 }
 
-/// A colour.
+/// A colour by its name in Grafana, or the way in which one is chosen.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ThresholdColor {

@@ -4,7 +4,7 @@
 use parking_lot::{Mutex, MutexGuard};
 use serde::{Deserialize, Serialize};
 
-/// What goes wrong.
+/// The ways in which a simulated engine can go wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FaultKind {
@@ -80,7 +80,7 @@ pub enum FaultKind {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fault {
-    /// What goes wrong.
+    /// The way in which the engine goes wrong.
     pub kind: FaultKind,
     /// Bytes before it happens, or its size.
     #[serde(default)]
@@ -91,10 +91,10 @@ pub struct Fault {
     /// Milliseconds; the meaning is the kind's.
     #[serde(default)]
     pub delay_ms: Option<u64>,
-    /// How many requests or loads it hits; default 1.
+    /// The number of requests or loads that it hits; default 1.
     #[serde(default = "once")]
     pub count: u64,
-    /// What the engine says, where an error of its own form is the fault; else words of the kind's.
+    /// The words of the engine, where an error of its own form is the fault; else those of the kind.
     #[serde(default)]
     pub text: Option<String>,
     /// Only paths that start with this. Without it the faults before an answer hit inference
@@ -111,7 +111,7 @@ pub struct Fault {
 pub(crate) enum Stage {
     /// Instead of handling the request.
     Early,
-    /// On a load.
+    /// When a model is loaded.
     Load,
     /// On an answer: at most one of these.
     Ending,
@@ -121,7 +121,7 @@ pub(crate) enum Stage {
     Name,
 }
 
-/// The armed faults.
+/// The faults that are armed, in the order in which they are taken.
 #[derive(Debug, Default)]
 pub(crate) struct Armory(Mutex<Vec<Fault>>);
 
@@ -217,21 +217,21 @@ impl Fault {
         }
     }
 
-    /// Sets the bytes.
+    /// Sets the bytes before the fault happens, or its size.
     #[must_use]
     pub fn after_bytes(mut self, bytes: u64) -> Self {
         self.after_bytes = Some(bytes);
         self
     }
 
-    /// Sets the events.
+    /// Sets the events before the fault happens.
     #[must_use]
     pub fn after_events(mut self, events: u64) -> Self {
         self.after_events = Some(events);
         self
     }
 
-    /// Sets the milliseconds.
+    /// Sets the milliseconds, whose meaning is the kind's.
     #[must_use]
     pub fn delay_ms(mut self, delay_ms: u64) -> Self {
         self.delay_ms = Some(delay_ms);

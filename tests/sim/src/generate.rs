@@ -7,7 +7,7 @@
 
 use serde_json::{Value, json};
 
-use crate::options::ModelSpec;
+use crate::model_spec::ModelSpec;
 
 /// What an engine understood of a request.
 #[derive(Clone, Debug, Default)]

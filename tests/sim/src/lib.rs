@@ -16,6 +16,7 @@ mod lmstudio;
 mod loading;
 mod log;
 mod memory;
+mod model_spec;
 mod ollama;
 mod options;
 mod sim;
@@ -28,5 +29,6 @@ pub use log::{
     CompletionEntry, DisconnectEntry, FaultEntry, LoadEntry, LoadOutcome, LogView, Phase,
     ReloadEntry, RequestEntry, UnloadEntry,
 };
-pub use options::{BadModel, EngineKind, ModelSpec, Options, Overflow, WebSocket};
+pub use model_spec::{BadModel, ModelSpec};
+pub use options::{EngineKind, Options, Overflow, WebSocket};
 pub use sim::Sim;

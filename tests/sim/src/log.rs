@@ -2,197 +2,17 @@
 //! `GET /sim/log` is this as JSON. `order` counts over all lists, so that entries of different
 //! lists can be compared; times are milliseconds since the start (tokio's clock).
 
+mod entries;
+
 use parking_lot::{Mutex, MutexGuard};
-use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// Everything since the start or the last reset.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct LogView {
-    /// Every request but those to `/sim/`.
-    pub requests: Vec<RequestEntry>,
-    /// Loads, from their start; `outcome` tells how they went.
-    pub loads: Vec<LoadEntry>,
-    /// Residents that went, for any cause.
-    pub unloads: Vec<UnloadEntry>,
-    /// Residents that the engine threw out for another one (also among `unloads`).
-    pub evictions: Vec<UnloadEntry>,
-    /// Ollama: residents loaded again because the runner tuple differed.
-    pub reloads: Vec<ReloadEntry>,
-    /// Clients that left before their answer was complete.
-    pub disconnects: Vec<DisconnectEntry>,
-    /// Answers that were sent whole.
-    pub completions: Vec<CompletionEntry>,
-    /// Faults that took effect.
-    pub faults: Vec<FaultEntry>,
-    /// Inference requests being handled now.
-    pub in_flight: u64,
-    /// The most that were handled at once.
-    pub peak_in_flight: u64,
-    /// Connections accepted.
-    pub connections: u64,
-}
-
-/// A request as it came.
-#[derive(Clone, Debug, Serialize)]
-pub struct RequestEntry {
-    /// Position among all entries.
-    pub order: u64,
-    /// Number of the request, from 1.
-    pub seq: u64,
-    /// Milliseconds since the start.
-    pub at_ms: u64,
-    /// HTTP method.
-    pub method: String,
-    /// Path without the query.
-    pub path: String,
-    /// Query without `?`.
-    pub query: Option<String>,
-    /// Names (lower case) and values in their order.
-    pub headers: Vec<(String, String)>,
-    /// Body text as it came (invalid UTF-8 replaced).
-    pub body: String,
-    /// The body parsed, where it is JSON.
-    pub json: Option<Value>,
-}
-
-/// How a load went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LoadOutcome {
-    /// Still loading.
-    Running,
-    /// Resident.
-    Loaded,
-    /// The engine refused or failed.
-    Failed,
-    /// The client left and took the load with it (Ollama).
-    Aborted,
-}
-
-/// A load.
-#[derive(Clone, Debug, Serialize)]
-pub struct LoadEntry {
-    /// Position among all entries.
-    pub order: u64,
-    /// The request that caused it.
-    pub seq: u64,
-    /// When it began.
-    pub at_ms: u64,
-    /// When it ended.
-    pub ended_ms: Option<u64>,
-    /// The model.
-    pub model: String,
-    /// The instance (LM Studio: `key` or `key:2`; Ollama: the model).
-    pub instance: String,
-    /// The load options in effect (Ollama: the runner tuple).
-    pub tuple: Value,
-    /// Whether a request for an answer caused it (LM Studio: JIT).
-    pub jit: bool,
-    /// How it went.
-    pub outcome: LoadOutcome,
-}
-
-/// A resident that went.
-#[derive(Clone, Debug, Serialize)]
-pub struct UnloadEntry {
-    /// Position among all entries.
-    pub order: u64,
-    /// When.
-    pub at_ms: u64,
-    /// The instance.
-    pub instance: String,
-    /// `request`, `expired`, `evicted`, `reload`, `crash`.
-    pub cause: String,
-    /// Answers that it was giving (LM Studio cuts them; Ollama waits, so 0 but for a crash).
-    pub active: u64,
-}
-
-/// A resident loaded again with other options (Ollama).
-#[derive(Clone, Debug, Serialize)]
-pub struct ReloadEntry {
-    /// Position among all entries.
-    pub order: u64,
-    /// The request that caused it.
-    pub seq: u64,
-    /// When.
-    pub at_ms: u64,
-    /// The model.
-    pub model: String,
-    /// The tuple before.
-    pub from: Value,
-    /// The tuple after.
-    pub to: Value,
-}
-
-/// Where a request was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Phase {
-    /// Waiting for the scheduler or a slot.
-    Queue,
-    /// Waiting for its model.
-    Load,
-    /// The prompt is being read.
-    Prefill,
-    /// The answer is being sent.
-    Stream,
-}
-
-/// A client that left.
-#[derive(Clone, Debug, Serialize)]
-pub struct DisconnectEntry {
-    /// Position among all entries.
-    pub order: u64,
-    /// The request.
-    pub seq: u64,
-    /// When it was noticed.
-    pub at_ms: u64,
-    /// The model.
-    pub model: String,
-    /// Where the request was.
-    pub phase: Phase,
-    /// Tokens sent by then.
-    pub tokens: u64,
-    /// When the slot was free again, where that was later (LM Studio's prefill).
-    pub slot_free_ms: Option<u64>,
-}
-
-/// An answer sent whole.
-#[derive(Clone, Debug, Serialize)]
-pub struct CompletionEntry {
-    /// Position among all entries.
-    pub order: u64,
-    /// The request.
-    pub seq: u64,
-    /// When.
-    pub at_ms: u64,
-    /// The instance that answered.
-    pub instance: String,
-    /// Tokens of the prompt, after truncation.
-    pub prompt_tokens: u64,
-    /// Tokens of the answer.
-    pub completion_tokens: u64,
-    /// Why it ended.
-    pub finish: String,
-    /// What the engine really used of the request (sampling, limits, context).
-    pub options: Value,
-}
-
-/// A fault that took effect.
-#[derive(Clone, Debug, Serialize)]
-pub struct FaultEntry {
-    /// Position among all entries.
-    pub order: u64,
-    /// The request it hit.
-    pub seq: u64,
-    /// When it was taken.
-    pub at_ms: u64,
-    /// Its kind.
-    pub kind: String,
-}
+pub use self::entries::{
+    CompletionEntry, DisconnectEntry, FaultEntry, LoadEntry, LoadOutcome, LogView, Phase,
+    ReloadEntry, RequestEntry, UnloadEntry,
+};
 
 /// The running log.
 #[derive(Debug)]
@@ -216,37 +36,6 @@ struct State {
 pub(crate) struct LoadMark {
     order: u64,
     epoch: u64,
-}
-
-// === impl LogView ===
-
-impl LogView {
-    /// The requests to a path.
-    pub fn requests_to<'a>(&'a self, path: &'a str) -> impl Iterator<Item = &'a RequestEntry> {
-        self.requests
-            .iter()
-            .filter(move |request| request.path == path)
-    }
-
-    /// Loads that succeeded.
-    pub fn loaded(&self) -> usize {
-        self.loads
-            .iter()
-            .filter(|load| load.outcome == LoadOutcome::Loaded)
-            .count()
-    }
-}
-
-// === impl RequestEntry ===
-
-impl RequestEntry {
-    /// The first value of a header (name in lower case).
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value.as_str())
-    }
 }
 
 // === impl Log ===

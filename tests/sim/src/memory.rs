@@ -1,6 +1,6 @@
 //! What a resident weighs: its weights plus its context's cache.
 
-use crate::options::ModelSpec;
+use crate::model_spec::ModelSpec;
 
 /// Bytes of a model with `context` tokens for each of `slots`: the cache takes 1/65536 of the
 /// weights per token (an 8B model's order of magnitude), so 4096 tokens add 6 %.

@@ -21,7 +21,8 @@ use crate::deleted::Deleted;
 use crate::faults::{Armory, Fault};
 use crate::http::{Call, Reply};
 use crate::log::{Log, LogView, RequestEntry};
-use crate::options::{EngineKind, ModelSpec, Options};
+use crate::model_spec::ModelSpec;
+use crate::options::{EngineKind, Options};
 use crate::{control, early, llamacpp, lmstudio, ollama};
 
 /// A simulated engine on 127.0.0.1. Dropping it ends it; [`Sim::stop`] also waits.

@@ -15,7 +15,7 @@ use super::{error, slot_context};
 use crate::http::{self, Call, Reply};
 use crate::loading;
 use crate::log::LoadOutcome;
-use crate::options::ModelSpec;
+use crate::model_spec::ModelSpec;
 use crate::sim::Core;
 
 /// The processes of the models.

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::error;
 use crate::http::Reply;
-use crate::options::ModelSpec;
+use crate::model_spec::ModelSpec;
 
 /// The refusal of a body. `slots` bounds the choices.
 pub(crate) fn refusal(body: &Value, model: &ModelSpec, slots: usize) -> Option<Reply> {

@@ -84,7 +84,7 @@ pub(crate) async fn instance(
 async fn jit(
     core: &Arc<Core>,
     call: &Call,
-    model: &crate::options::ModelSpec,
+    model: &crate::model_spec::ModelSpec,
 ) -> Result<Instance, Reply> {
     // "`ttl` (seconds) in a request works only on `/v1/chat/completions` and `/v1/embeddings` (and
     // v0 per docs) and only if that request triggers the load"; invalid values are silently accepted.

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::http::{self, Reply};
 use crate::lmstudio::load::models;
 use crate::lmstudio::residents::{Instance, Residents};
-use crate::options::ModelSpec;
+use crate::model_spec::ModelSpec;
 use crate::sim::Core;
 
 fn instances(core: &Core) -> Vec<Instance> {

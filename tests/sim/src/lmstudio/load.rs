@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::http::{self, Call, Reply};
 use crate::lmstudio::residents::{LoadConfig, Residents};
 use crate::lmstudio::routes;
-use crate::options::ModelSpec;
+use crate::model_spec::ModelSpec;
 use crate::sim::Core;
 
 const KEYS: [&str; 7] = [

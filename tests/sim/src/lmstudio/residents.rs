@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use crate::loading::{self, LoadFailure};
 use crate::log::LoadOutcome;
 use crate::memory;
-use crate::options::ModelSpec;
+use crate::model_spec::ModelSpec;
 use crate::sim::{Core, Engine};
 use crate::wire::play::Kill;
 

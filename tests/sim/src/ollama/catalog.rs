@@ -6,11 +6,11 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::http::{self, Call, Reply};
+use crate::model_spec::ModelSpec;
 use crate::ollama::errors::{native, openai as openai_error};
 use crate::ollama::native::timestamp;
 use crate::ollama::scheduler::Scheduler;
 use crate::ollama::typed;
-use crate::options::ModelSpec;
 use crate::sim::Core;
 
 /// A name with its tag.

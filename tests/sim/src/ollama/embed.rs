@@ -11,7 +11,7 @@ use crate::http::{self, Call, Reply};
 use crate::llamacpp::{embedding_object, texts};
 use crate::ollama::duration::keep_alive;
 use crate::ollama::errors::Refusal;
-use crate::ollama::generation::{model, options};
+use crate::ollama::order::{model, options};
 use crate::ollama::scheduler::Scheduler;
 use crate::ollama::tuple::Tuple;
 use crate::ollama::typed;

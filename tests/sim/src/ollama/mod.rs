@@ -9,6 +9,7 @@ pub(crate) mod errors;
 mod generation;
 mod manage;
 mod native;
+mod order;
 pub(crate) mod routes;
 pub(crate) mod scheduler;
 mod tuple;

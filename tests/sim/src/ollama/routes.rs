@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use crate::http::{self, Call, Reply};
-use crate::ollama::generation::Route;
+use crate::ollama::order::Route;
 use crate::ollama::{admitted, catalog, embed, generation, manage};
 use crate::sim::Core;
 

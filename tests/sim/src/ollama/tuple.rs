@@ -4,7 +4,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::options::ModelSpec;
+use crate::model_spec::ModelSpec;
 
 /// Everything that a runner is started with.
 #[derive(Clone, Debug, PartialEq, Eq)]

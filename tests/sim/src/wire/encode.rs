@@ -7,16 +7,16 @@ use serde_json::Value;
 use crate::generate::{Answer, Piece};
 use crate::http::Reply;
 
-/// How events are told apart on the wire.
+/// The way in which events are told apart on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Framing {
     /// `data: ...` and an empty line.
     Sse,
-    /// One line each.
+    /// Each event is one line.
     Ndjson,
 }
 
-/// What is known at the end.
+/// The figures of an answer that are known at its end.
 #[derive(Clone, Debug)]
 pub(crate) struct Totals {
     pub(crate) finish: &'static str,
@@ -35,17 +35,17 @@ pub(crate) trait Encode: Send {
     fn framing(&self) -> Framing;
     /// Before the first token.
     fn open(&mut self) -> Vec<String>;
-    /// How far the prompt is read (llama-server's `prompt_progress`).
+    /// The events that tell how far the prompt is read (llama-server's `prompt_progress`).
     fn progress(&mut self, _progress: &Value) -> Vec<String> {
         Vec::new()
     }
     /// A token or a call.
     fn piece(&mut self, piece: &Piece) -> Vec<String>;
-    /// The proper end.
+    /// The events of the proper end.
     fn close(&mut self, totals: &Totals) -> Vec<String>;
     /// An engine's failure after the first event.
     fn error(&mut self, message: &str) -> Vec<String>;
-    /// The non-streamed answer.
+    /// The answer as one document, where none is streamed.
     fn whole(&mut self, answer: &Answer, totals: &Totals) -> Value;
     /// A failure before the first event, or of a non-streamed answer.
     fn failed(&self, message: &str) -> Reply;
