@@ -2,7 +2,9 @@
 
 mod access;
 mod bounds;
+mod command;
 mod formats;
+mod page;
 mod turns;
 
 use crucible_documents::inspector::{InspectedDoc, InspectedRowDoc, InspectorDoc};

@@ -1,5 +1,8 @@
 //! What no log says, whatever its level: keys, tokens, prompts, answers.
 
+use std::path::Path;
+
+use crucible_documents::inspector::InspectorDoc;
 use crucible_sim::{Options, Sim};
 use crucible_tests::{
     Crucible,
@@ -117,6 +120,97 @@ async fn no_level_shows_a_secret_a_prompt_or_an_answer() {
         for shown in [PROMPT, SYSTEM, TOKEN, secret, "word0"] {
             for form in forms(shown) {
                 assert!(!log.contains(&form), "{level}, {format}: {shown} in\n{log}");
+            }
+        }
+    }
+}
+
+/// All texts below a folder.
+fn files(folder: &Path) -> String {
+    let mut all = String::new();
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            all.push_str(&files(&path));
+        } else {
+            all.push_str(&String::from_utf8_lossy(
+                &std::fs::read(&path).unwrap_or_default(),
+            ));
+        }
+    }
+    all
+}
+
+#[tokio::test]
+async fn an_inspector_that_was_on_leaves_no_prompt_and_never_has_a_key() {
+    let engines = engines().await;
+    let (_, out, _) = Crucible::command(&["key", "new"], "");
+    let secret = out
+        .split_whitespace()
+        .find(|word| word.starts_with("crk-"))
+        .expect("a secret");
+    let mut toml = out[out.find("[[key]]").expect("a block")..].to_owned();
+    for (sim, kind, model) in &engines {
+        toml.push_str(&engine(model, kind, &sim.url()));
+        toml.push_str("api_key_env = \"SECRET_OF_THE_TEST\"\n");
+    }
+    let crucible = Crucible::start_with(
+        &format!("{toml}[log]\nlevel = \"trace\"\n"),
+        &[],
+        &[("SECRET_OF_THE_TEST", TOKEN)],
+    );
+    let get = async |path: &str| {
+        let request = client().get(crucible.at(path)).bearer_auth(secret);
+        let answer = request.send().await.expect("an answer");
+        answer.text().await.expect("text")
+    };
+    let switch = async |minutes: u8| {
+        let request = client().post(crucible.at("/crucible/inspect"));
+        let request = request
+            .bearer_auth(secret)
+            .json(&json!({ "minutes": minutes }));
+        let answer = request.send().await.expect("an answer");
+        assert_eq!(answer.status().as_u16(), 200);
+    };
+    switch(10).await;
+    let mut kept = String::new();
+    for (_, _, model) in &engines {
+        talk(&crucible, secret, model).await;
+        let list: InspectorDoc =
+            serde_json::from_str(&get("/crucible/inspect").await).expect("a list");
+        for row in &list.requests {
+            kept.push_str(&get(&format!("/crucible/inspect/{}", row.request_id)).await);
+        }
+    }
+    // It has what it is for, and no secret beside.
+    assert!(kept.contains(PROMPT) && kept.contains(SYSTEM) && kept.contains("word0"));
+    for never in [secret, TOKEN] {
+        assert!(!kept.contains(never), "{never}");
+    }
+    let while_on = ["/crucible/state", "/metrics", "/crucible/tunings"];
+    for path in while_on {
+        let text = get(path).await;
+        assert!(!text.contains(PROMPT) && !text.contains(SYSTEM), "{path}");
+    }
+    switch(0).await;
+    logged(&crucible, "the inspector is off").await;
+    let state = crucible.config().with_file_name("state");
+    let mut left = vec![
+        ("the log", crucible.log()),
+        ("the state folder", files(&state)),
+    ];
+    for path in [
+        "/crucible/inspect",
+        "/crucible/inspect/last",
+        "/crucible/state",
+        "/metrics",
+    ] {
+        left.push((path, get(path).await));
+    }
+    for (place, text) in left {
+        for shown in [PROMPT, SYSTEM, TOKEN, secret, "word0"] {
+            for form in forms(shown) {
+                assert!(!text.contains(&form), "{place}: {shown} in\n{text}");
             }
         }
     }

@@ -2,13 +2,21 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { bytes, ceiling, count, duration, phase, wait } from "../../proxy/src/admin/page/format.js";
+import { bytes, ceiling, clock, count, duration, phase, share, size, wait } from "../../proxy/src/admin/page/format.js";
 import { eventParser } from "../../proxy/src/admin/page/stream.js";
 
 test("numbers are short and have their unit", () => {
   assert.deepEqual([null, 512e6, 13.4e9].map(bytes), ["", "512 MB", "13.4 GB"]);
   assert.deepEqual([950, 12300, 8.12e6].map(count), ["950", "12.3 k", "8.12 M"]);
   assert.deepEqual([null, 0.44, 12.3, 185, 7800].map(duration), ["", "0.4 s", "12 s", "3 m 5 s", "2 h 10 m"]);
+});
+
+test("kept requests have a size, a time and a cached share", () => {
+  assert.deepEqual([640, 50_400, 8 << 20].map(size), ["640 bytes", "49.2 KiB", "8.0 MiB"]);
+  assert.match(clock(1795906800000), /^\d\d:\d\d:\d\d$/);
+  const end = { prompt_tokens: 200, cached_tokens: 197, cached_is_estimated: false };
+  assert.deepEqual([end, { ...end, cached_is_estimated: true }, { ...end, cached_tokens: null }].map(share),
+    ["98 % cached", "about 98 % cached", ""]);
 });
 
 test("a phase says how far a prompt is read, and who says so", () => {

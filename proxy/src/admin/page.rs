@@ -21,7 +21,7 @@ use crate::{
 const PAGE: &str = include_str!("page/index.html");
 
 /// The parts of the page: name, media type, text.
-const PARTS: [(&str, &str, &str); 9] = [
+const PARTS: [(&str, &str, &str); 10] = [
     (
         "style.css",
         "text/css; charset=utf-8",
@@ -33,6 +33,7 @@ const PARTS: [(&str, &str, &str); 9] = [
     ("timeline.js", SCRIPT, include_str!("page/timeline.js")),
     ("settings.js", SCRIPT, include_str!("page/settings.js")),
     ("ask.js", SCRIPT, include_str!("page/ask.js")),
+    ("inspector.js", SCRIPT, include_str!("page/inspector.js")),
     ("format.js", SCRIPT, include_str!("page/format.js")),
     ("dom.js", SCRIPT, include_str!("page/dom.js")),
 ];

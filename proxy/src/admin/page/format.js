@@ -7,6 +7,23 @@ export function bytes(value) {
   return Math.round(value / 1e6) + " MB";
 }
 
+/** 640 bytes, 49.2 KiB, 8.0 MiB. */
+export function size(value) {
+  if (value < 1024) return value + " bytes";
+  if (value < 1024 ** 2) return (value / 1024).toFixed(1) + " KiB";
+  return (value / 1024 ** 2).toFixed(1) + " MiB";
+}
+
+/** The time of day of a moment in milliseconds since 1970: 10:32:15. */
+export const clock = ms => new Date(ms).toTimeString().slice(0, 8);
+
+/** "98 % cached", "about 40 % cached" where it is estimated; empty where it is not known. */
+export function share(end) {
+  if (!end.prompt_tokens || end.cached_tokens == null) return "";
+  const about = end.cached_is_estimated ? "about " : "";
+  return about + Math.floor(Math.min(1, end.cached_tokens / end.prompt_tokens) * 100) + " % cached";
+}
+
 /** 950, 12.3 k, 8.12 M. */
 export function count(value) {
   if (value >= 1e6) return (value / 1e6).toFixed(2) + " M";

@@ -2,6 +2,7 @@
 
 import { by } from "./dom.js";
 import { listModels, listen } from "./ask.js";
+import { listenToSwitch, showInspector } from "./inspector.js";
 import { showSettings } from "./settings.js";
 import { showState } from "./state.js";
 import { ask, keepKey, key, readEvents } from "./stream.js";
@@ -37,6 +38,7 @@ function onEvent(name, data) {
     addEntries(document);
     showTimeline();
   }
+  if (name === "inspector") showInspector(document);
   if (name !== "state") return;
   showState(document);
   const listed = JSON.stringify(document.engines.map(engine => [engine.name, engine.models]));
@@ -75,6 +77,7 @@ async function follow() {
 by("base").textContent = location.origin + "/v1";
 by("ask-section").hidden = !prompts;
 if (prompts) listen();
+listenToSwitch();
 showTimeline();
 setInterval(() => showTimeline(), 5000);
 addEventListener("resize", () => showTimeline());

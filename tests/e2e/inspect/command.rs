@@ -1,0 +1,164 @@
+//! `crucible inspect` against a running instance.
+
+use std::net::UdpSocket;
+
+use crucible_documents::inspector::{InspectedDoc, InspectorDoc};
+use crucible_sim::Options;
+use crucible_tests::{
+    Crucible,
+    chat::{body, post, post_raw},
+    engines::{engine, start},
+    rest::eventually,
+};
+
+use super::{ended, list, one};
+
+#[tokio::test]
+async fn it_lists_requests_as_they_end_and_ends_when_it_is_switched_off() {
+    let (_sim, crucible) = one().await;
+    let followed = crucible.beside(&["inspect", "--minutes", "5"]);
+    let asked = async {
+        eventually("it is on", || async {
+            list(&crucible).await.on.then_some(())
+        })
+        .await;
+        assert_eq!(post(&crucible, &body("one", "repeat 3")).await.status, 200);
+        assert_eq!(post(&crucible, &body("absent", "x")).await.status, 404);
+        ended(&crucible, 2).await;
+        let (code, out, err) = crucible.beside(&["inspect", "list"]).await;
+        assert_eq!((code, err.as_str()), (0, ""));
+        assert!(out.contains("2 of at most 64 requests are kept"), "{out}");
+        // The list looks a few times in a second.
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        let (code, out, _) = crucible.beside(&["inspect", "--off"]).await;
+        assert_eq!(code, 0);
+        assert!(out.contains("is off"), "{out}");
+    };
+    let ((code, out, err), ()) = tokio::join!(followed, asked);
+    assert_eq!((code, err.as_str()), (0, ""), "{out}");
+    for part in [
+        "The inspector is on until",
+        "in its memory only",
+        "Ctrl-C ends this list, not the inspector",
+        "since the turn before",
+        "gpu/one",
+        "the first turn",
+        "404 model_not_found",
+        "The inspector is off, and everything that it kept is dropped.",
+    ] {
+        assert!(out.contains(part), "{part} in\n{out}");
+    }
+}
+
+#[tokio::test]
+async fn it_shows_each_part_of_a_request() {
+    let (_sim, crucible) = one().await;
+    super::on(&crucible).await;
+    let asked = body("one", "repeat 3").to_string();
+    let answer = post_raw(&crucible, asked.clone()).await;
+    ended(&crucible, 1).await;
+    let show = async |args: &'static [&'static str]| {
+        let (code, out, err) = crucible.beside(args).await;
+        assert_eq!((code, err.as_str()), (0, ""), "{args:?}");
+        out
+    };
+    let all = show(&["inspect", "show", "last"]).await;
+    for part in [
+        "answered   200 ok by gpu/one",
+        "filled in: temperature",
+        "Since the turn before: the first turn",
+        "answer: word0 word1 word2",
+    ] {
+        assert!(all.contains(part), "{part} in\n{all}");
+    }
+    assert_eq!(
+        show(&["inspect", "show", "last", "--received"])
+            .await
+            .trim_end(),
+        asked
+    );
+    assert!(
+        show(&["inspect", "show", "last", "--sent"])
+            .await
+            .contains("\"temperature\"")
+    );
+    assert_eq!(
+        show(&["inspect", "show", "last", "--answer"])
+            .await
+            .trim_end(),
+        answer.text
+    );
+    assert_eq!(
+        show(&["inspect", "show", "last", "--diff"])
+            .await
+            .trim_end(),
+        "the first turn"
+    );
+    let curl = show(&["inspect", "show", "last", "--curl"]).await;
+    assert!(
+        curl.starts_with("curl -N 'http://") && curl.contains(&asked),
+        "{curl}"
+    );
+    let json: InspectedDoc =
+        serde_json::from_str(&show(&["inspect", "show", "req_", "--json"]).await)
+            .expect("a request");
+    assert_eq!(json.assembled.text, "word0 word1 word2");
+    let json: InspectorDoc =
+        serde_json::from_str(&show(&["inspect", "list", "--json"]).await).expect("a list");
+    assert_eq!(json.requests.len(), 1);
+    let (code, _, err) = crucible.beside(&["inspect", "show", "nobody"]).await;
+    assert_eq!(code, 1);
+    assert!(err.contains("`crucible inspect list`"), "{err}");
+    let off: InspectorDoc =
+        serde_json::from_str(&show(&["inspect", "--off", "--json"]).await).expect("a state");
+    assert!(!off.on);
+    let (code, out, _) = crucible.beside(&["inspect", "list"]).await;
+    assert_eq!(code, 0);
+    assert!(out.contains("is off"), "{out}");
+}
+
+#[tokio::test]
+async fn it_says_what_is_wrong_where_it_cannot_ask() {
+    for (minutes, code) in [("0", 2), ("61", 2), ("ten", 2), ("-1", 2)] {
+        let (found, _, err) = Crucible::command(&["inspect", "--minutes", minutes], "");
+        assert_eq!(found, code, "{minutes}: {err}");
+    }
+    let (code, _, err) = Crucible::command(&["inspect", "--minutes", "5", "--off"], "");
+    assert_eq!(code, 2, "{err}");
+    let (code, _, err) = Crucible::command(&["inspect", "--listen", "127.0.0.1:1"], "");
+    assert_eq!(code, 1);
+    assert!(
+        err.contains("no instance runs at 127.0.0.1:1; start `crucible serve`"),
+        "{err}"
+    );
+    let sim = start(Options::lmstudio(&["one=1GB"])).await;
+    let engines = engine("gpu", "lmstudio", &sim.url());
+    let (_, minted, _) = Crucible::command(&["key", "new"], "");
+    let block = &minted[minted.find("[[key]]").expect("a block")..];
+    let keyed = Crucible::start(&format!("{block}{engines}"));
+    let (code, _, err) = keyed.beside(&["inspect"]).await;
+    assert_eq!(code, 1);
+    assert!(
+        err.contains("wants a client key: set CRUCIBLE_KEY"),
+        "{err}"
+    );
+    let socket = UdpSocket::bind("0.0.0.0:0").expect("a socket");
+    socket
+        .connect("192.0.2.1:9")
+        .expect("a route out of the machine");
+    let own = socket.local_addr().expect("an address").ip();
+    let far = Crucible::start(&format!(
+        "listen = \"{own}:0\"\nallow_unauthenticated = true\n{engines}"
+    ));
+    let (config, address) = (far.config().display().to_string(), far.addr().to_owned());
+    let said = tokio::task::spawn_blocking(move || {
+        let args = ["inspect", "--config", &config, "--listen", &address];
+        Crucible::command(&args, "")
+    });
+    let (code, _, err) = said.await.expect("it ran");
+    assert_eq!(code, 1);
+    assert!(
+        err.contains("only programs on the machine of Crucible"),
+        "{err}"
+    );
+}
