@@ -5,7 +5,7 @@ mod machine;
 mod open_metrics;
 mod words;
 
-use crucible_sim::Options;
+use crucible_sim::{Fault, FaultKind, Options};
 use crucible_tests::{
     Crucible,
     chat::{Whole, body, get, open, post, stream, whole},
@@ -191,6 +191,40 @@ async fn the_limit_of_loaded_models_and_new_connections_are_shown() {
     // The model was loaded for it, and of the wait only what was before and after the load counts as one.
     assert!(spent("load") > 0.0 && spent("own") > 0.0 && spent("generate") > 0.0);
     assert!(spent("queue") < spent("load"), "{read:?}");
+}
+
+/// An engine that is down may come up at any moment, so that its list is asked for before it is refused.
+#[tokio::test]
+async fn a_wait_for_the_list_of_an_engine_is_no_time_of_crucibles_own() {
+    let sim = start(Options::openai(&["plain"])).await;
+    let late = start(Options::openai(&["late"])).await;
+    late.arm(
+        Fault::new(FaultKind::NoHeaders)
+            .on_path("/v1/models")
+            .times(1000),
+    );
+    let crucible = Crucible::start(&format!(
+        "{}{}",
+        engine("here", "openai", &sim.url()),
+        engine("late", "openai", &late.url())
+    ));
+    ready(&crucible).await;
+    let before = Metrics::of(&crucible).await;
+    let answer = post(&crucible, &body("late", "repeat 1")).await;
+    assert!(matches!(answer.status, 404 | 503), "{}", answer.text);
+    let after = settled(&crucible, &before, 1).await;
+    let spent = |family: &str, labels: &[(&str, &str)]| {
+        after.sum(family, labels) - before.sum(family, labels)
+    };
+    let phases = "crucible_request_phase_seconds_total";
+    let waited = spent(phases, &[("engine", "none"), ("phase", "queue")]);
+    assert!(waited > 0.4, "{waited} s");
+    let own = spent("crucible_overhead_seconds_sum", &[("endpoint", "chat")]);
+    assert!(own < 0.2 && own < waited / 2.0, "{own} s");
+    let whole = spent("crucible_request_duration_seconds_sum", &[]);
+    let parts = spent(phases, &[]);
+    assert!((whole - parts).abs() < 0.001, "{whole} s are {parts} s");
+    logged(&crucible, "queue_s=").await;
 }
 
 #[tokio::test]

@@ -15,9 +15,10 @@ use crucible_tests::{
     Crucible,
     chat::{body, get, open, post},
     engines::{client, engine, start},
+    rest::ready,
     sse::Stream,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::client::python_with;
 
@@ -280,6 +281,56 @@ async fn without_a_collector_a_trace_goes_on_as_it_came() {
     assert_eq!(headers_of(&sim, "traceparent"), [Some(parent), None, None]);
     let states = headers_of(&sim, "tracestate");
     assert_eq!(states, [Some("vendor=1".to_owned()), None, None]);
+}
+
+/// What is no chat is part of its client's trace too.
+#[tokio::test]
+async fn a_trace_goes_on_with_whatever_is_sent_to_an_engine_for_a_client() {
+    let sim = start(Options::openai(&["m"])).await;
+    let crucible = Crucible::start(&format!(
+        "[guard]\nopen = [\"/slots\"]\n{}",
+        engine("e", "llamacpp", &sim.url())
+    ));
+    ready(&crucible).await;
+    let parent = format!("00-{TRACE}-{CLIENTS_SPAN}-01");
+    let count =
+        json!({ "model": "m", "max_tokens": 9, "messages": [{ "role": "user", "content": "hi" }] });
+    for (method, path, sent, on_engine) in [
+        ("POST", "/tokenize", json!({ "content": "hi" }), "/tokenize"),
+        ("GET", "/slots", json!({}), "/slots"),
+        (
+            "POST",
+            "/completion",
+            json!({ "prompt": "repeat 2" }),
+            "/completion",
+        ),
+        (
+            "POST",
+            "/v1/messages/count_tokens",
+            count,
+            "/v1/chat/completions/input_tokens",
+        ),
+    ] {
+        sim.reset();
+        let method = reqwest::Method::from_bytes(method.as_bytes()).expect("a method");
+        let request = client()
+            .request(method, crucible.at(path))
+            .header("traceparent", &parent)
+            .header("tracestate", "vendor=1");
+        let answer = request.json(&sent).send().await.expect("an answer");
+        let status = answer.status();
+        assert_eq!(status, 200, "{path}: {:?}", answer.text().await);
+        let log = sim.log();
+        let headers = |name| {
+            let all = log
+                .requests
+                .iter()
+                .filter(|r| r.path.starts_with(on_engine));
+            all.filter_map(|r| r.header(name)).collect::<Vec<_>>()
+        };
+        assert_eq!(headers("traceparent"), [&parent], "{path}");
+        assert_eq!(headers("tracestate"), ["vendor=1"], "{path}");
+    }
 }
 
 /// Waits until the spans of 20 requests are counted as lost.

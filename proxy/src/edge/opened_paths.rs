@@ -25,6 +25,7 @@ use crate::{
     error::{Error, ErrorKind},
     guard::paths::Opened,
     reply::{X_ENGINE, or_refuse, printable, unbuffered},
+    request::ActiveRequest,
     upstream::Upstream,
 };
 
@@ -155,6 +156,10 @@ async fn forward(
         if let Some(value) = head.headers.get(name) {
             sent.headers_mut().insert(name, value.clone());
         }
+    }
+    let active = head.extensions.get::<Arc<ActiveRequest>>();
+    if let Some(trace) = active.and_then(|active| active.trace_headers()) {
+        trace.add_to(sent.headers_mut());
     }
     let upstream = &parts.upstream;
     let passed = upstream.pass(&engine.name, &address, token.as_deref(), sent);

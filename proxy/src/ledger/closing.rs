@@ -184,6 +184,7 @@ impl EndedRequest {
         // A request that was refused before the queue had no phases and no tokens.
         let queued = record.queued_at.is_some();
         let seconds = |phase: Duration| queued.then_some(phase.as_secs_f64());
+        let waited = queued || !phases.queue.is_zero();
         macro_rules! line {
             ($level:ident) => {
                 tracing::$level!(
@@ -200,7 +201,7 @@ impl EndedRequest {
                     reason = record.reason.map(Reason::as_str),
                     error = record.error.map(ErrorKind::code),
                     aborted = cause_of_abort(record).map(AbortCause::as_str),
-                    queue_s = seconds(phases.queue),
+                    queue_s = waited.then_some(phases.queue.as_secs_f64()),
                     load_s = seconds(phases.load),
                     prefill_s = seconds(phases.prefill),
                     generate_s = seconds(phases.generate),

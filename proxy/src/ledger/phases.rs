@@ -8,7 +8,8 @@ use crate::{metrics::PhaseTimes, request::RequestFacts};
 
 /// Divides the time of a request from `started` to `ended`. Of a wait that a load was part
 /// of, the time of that load counts as load, or all where that is not known; `in_load` says that the client left during one. The time that an answer without a stream
-/// took is divided by the engine's own numbers, and is all generation where it tells none.
+/// took is divided by the engine's own numbers, and is all generation where it tells none. The wait for the lists of
+/// engines before the plan counts as queue.
 pub(super) fn of(
     record: &RequestFacts,
     started: Instant,
@@ -39,12 +40,12 @@ pub(super) fn of(
         }
     });
     PhaseTimes {
-        queue,
+        queue: queue + record.lists_wait,
         load,
         prefill,
         generate: engine.saturating_sub(prefill),
         own: (ended - started)
-            .saturating_sub(wait)
+            .saturating_sub(wait + record.lists_wait)
             .saturating_sub(engine),
     }
 }
@@ -99,6 +100,9 @@ mod tests {
         loaded.loaded = true;
         assert_eq!(told(&loaded), [0, 2, 2, 4, 2]);
         assert_eq!(prefill(&loaded), Some(s(2)));
+        let mut asked = record(start);
+        asked.lists_wait = s(1);
+        assert_eq!(told(&asked), [3, 0, 2, 4, 1]);
     }
 
     #[test]

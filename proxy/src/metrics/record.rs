@@ -34,8 +34,8 @@ impl Metrics {
             code,
         };
         engine.model(model).count(v, outcome);
+        count_phases(v, engine, &record.phases);
         if record.engine.is_some() {
-            count_phases(v, engine, &record.phases);
             count_routing(v, engine, record);
             count_answer(v, engine, model, record);
         }

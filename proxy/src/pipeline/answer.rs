@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use tracing::{Instrument as _, debug_span};
 
 use super::{
-    attempts, committed_head::CommittedHead, plan, planned_request::PlannedRequest,
+    attempts, committed_head::CommittedHead, lists_wait, plan, planned_request::PlannedRequest,
     residency::AskedModel,
 };
 use crate::{
@@ -67,7 +67,8 @@ async fn answer(
             &active.id,
             &admitted,
         ));
-        let planned = planned.instrument(debug_span!("plan")).await;
+        let planned = planned.instrument(debug_span!("plan"));
+        let planned = lists_wait::noted(&active, planned).await;
         planned.map_err(&respelled)?
     };
     active.note(|record| record.hops = Arc::clone(&demand.hops));

@@ -24,7 +24,7 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, timeout};
 
-use super::{answer::received, demand, plan};
+use super::{answer::received, demand, lists_wait, plan};
 use crate::{
     dialect::{
         chat::ChatRequest,
@@ -36,6 +36,7 @@ use crate::{
     reply::{self, add_notes, or_refuse},
     request::ActiveRequest,
     state::AppState,
+    telemetry::trace_context::TraceHeaders,
     upstream::Prompt,
 };
 
@@ -73,15 +74,18 @@ async fn answer(
     let config = app.config.current();
     let (headers, chat) = received(&active, &config, request).await?;
     let demand = demand::of(&headers, &chat, &config, &active.id, &admitted)?;
-    plan::first_refresh(&app.router).await;
-    let candidate = match app.router.plan_asking(&demand).await {
+    let planned = async {
+        plan::first_refresh(&app.router).await;
+        app.router.plan_asking(&demand).await
+    };
+    let candidate = match lists_wait::noted(&active, planned).await {
         Ok(planned) => planned.candidates.into_iter().next(),
         Err(refusal @ Refusal::UnknownModel { .. }) => return Err(refusal.into()),
         // Whether it could be served now does not change how long it is.
         Err(_) => None,
     };
     let exact = match &candidate {
-        Some(candidate) => ask(&app, &chat, &demand, candidate).await,
+        Some(candidate) => ask(&app, &chat, &demand, candidate, active.trace_headers()).await,
         None => None,
     };
     if let Some(input_tokens) = exact {
@@ -111,6 +115,7 @@ async fn ask(
     chat: &ChatRequest,
     demand: &Demand,
     candidate: &Candidate,
+    trace: Option<TraceHeaders>,
 ) -> Option<u64> {
     let engine = app.router.engine_config(&candidate.engine)?;
     let format = format_of(engine.kind);
@@ -139,7 +144,7 @@ async fn ask(
         path,
         token: token_of(&engine).map(Arc::from),
         hops: Arc::clone(&demand.hops),
-        trace: None,
+        trace,
         body: call.ok()?.body,
     };
     timeout(BUDGET, count(app, &prompt)).await.ok().flatten()

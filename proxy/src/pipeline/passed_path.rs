@@ -28,7 +28,7 @@ use self::{
     passed_answer::PassedExchange,
     target::{EnginePath, PassingTarget},
 };
-use super::plan::first_refresh;
+use super::{lists_wait, plan::first_refresh};
 use crate::{
     body::{
         decode,
@@ -90,11 +90,12 @@ impl PassingRequest {
         let named = named.or_else(|| query_model(head.uri.query()));
         let named = named.filter(|name| !name.is_empty());
         let router = &self.app.router;
-        first_refresh(router).await;
-        let target = self
-            .of
-            .target(router, named.as_deref(), &head.headers)
-            .await?;
+        let target = async {
+            first_refresh(router).await;
+            let named = named.as_deref();
+            self.of.target(router, named, &head.headers).await
+        };
+        let target = lists_wait::noted(&self.active, target).await?;
         self.active.note(|record| {
             record.engine = Some(Arc::clone(&target.engine));
             record.model = Some(Arc::clone(&target.model));
@@ -209,7 +210,12 @@ impl PassingRequest {
                 .header(header::CONTENT_LENGTH, body.len());
         }
         let request = request.uri(target).body(Full::new(body));
-        request.map_err(|error| Error::new(ErrorKind::BadRequest, error.to_string()))
+        let mut request =
+            request.map_err(|error| Error::new(ErrorKind::BadRequest, error.to_string()))?;
+        if let Some(trace) = self.active.trace_headers() {
+            trace.add_to(request.headers_mut());
+        }
+        Ok(request)
     }
 
     fn demand(

@@ -13,7 +13,7 @@ use crucible_router::plan::Candidate;
 use http::HeaderMap;
 use tokio::time::Instant;
 
-use super::{demand, plan};
+use super::{demand, lists_wait, plan};
 use crate::{
     dialect::chat::{ChatRequest, ResidencyRequest},
     error::{Error, ErrorKind},
@@ -80,8 +80,11 @@ impl<'a> AskedModel<'a> {
         } = self;
         let mut demand = demand::of(headers, chat, config, &active.id, admitted)?;
         demand.stream = false;
-        plan::first_refresh(&app.router).await;
-        let plan = app.router.plan_asking(&demand).await?;
+        let planned = async {
+            plan::first_refresh(&app.router).await;
+            app.router.plan_asking(&demand).await
+        };
+        let plan = lists_wait::noted(active, planned).await?;
         let mut candidates = plan.candidates.into_iter();
         let Some(candidate) = candidates.next() else {
             return Err(Error::new(ErrorKind::Internal, "the plan is empty"));
