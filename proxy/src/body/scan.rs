@@ -288,6 +288,9 @@ fn is_number(text: &[u8]) -> bool {
     if whole == 0 || (whole > 1 && text[0] == b'0') {
         return false;
     }
+    if whole == text.len() {
+        return true;
+    }
     let mut rest = &text[whole..];
     if let Some(fraction) = rest.strip_prefix(b".") {
         let places = digits(fraction);

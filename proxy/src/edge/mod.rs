@@ -25,10 +25,7 @@ use axum::{
 };
 use http::{Method, Uri};
 use tower::{Service, ServiceBuilder};
-use tower_http::{
-    cors::{AllowHeaders, AllowOrigin, CorsLayer},
-    request_id::{PropagateRequestIdLayer, SetRequestIdLayer},
-};
+use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
 use self::{
     catch_panic::CatchPanicLayer,
@@ -87,18 +84,10 @@ where
 {
     let (preflights, browser_answers) = BrowserCorsLayer::pair(app.config.clone(), cors());
     ServiceBuilder::new()
-        // First, so that every answer carries an id, also those of the layers below.
-        .map_request(request_id::drop_insane)
-        .layer(SetRequestIdLayer::new(
-            request_id::X_REQUEST_ID.clone(),
-            request_id::NewId,
-        ))
-        .layer(PropagateRequestIdLayer::new(
-            request_id::X_REQUEST_ID.clone(),
-        ))
         // Forgiving spellings become the one that the layers below know.
         .map_request(canonical)
-        // Opens the record of the request, with its client format; the ledger closes it.
+        // Opens the record of the request, with its id and client format; the ledger closes it. Every
+        // answer carries the id, also those of the layers below.
         .layer(RecordLayer::new(
             Arc::clone(&app.active),
             Arc::clone(&app.ledger),

@@ -116,12 +116,7 @@ where
     }
 
     fn call(&mut self, mut request: Request) -> Self::Future {
-        let id: Arc<str> = request
-            .headers()
-            .get(&request_id::X_REQUEST_ID)
-            .and_then(|id| id.to_str().ok())
-            .unwrap_or_default()
-            .into();
+        let id = request_id::of(request.headers());
         let path = request.uri().path();
         let dialect = dialect::of_request(path, request.headers());
         let endpoint = dialect.map_or_else(|| endpoint(path), ClientDialect::endpoint);
@@ -171,6 +166,7 @@ impl<F: Future<Output = Result<Response, Infallible>>> Future for RecordFuture<F
         let error = response.extensions_mut().remove::<Error>();
         Poll::Ready(Ok(match this.open.take() {
             Some(open) => {
+                request_id::add(response.headers_mut(), &open.request.id);
                 if let Some(name) = open.request.dialect.request_id_header()
                     && let Ok(id) = HeaderValue::from_str(&open.request.id)
                 {

@@ -1,7 +1,8 @@
 //! The request id of header, log and events: the client's own if it is sane, else a new one.
 
-use http::{HeaderName, HeaderValue, Request};
-use tower_http::request_id::{MakeRequestId, RequestId};
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// The header `x-request-id`.
 pub(crate) static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -11,17 +12,27 @@ const HEX: &[u8; 16] = b"0123456789abcdef";
 /// The most bytes of an id that is taken over from a client.
 const LONGEST: usize = 128;
 
-/// Makes new ids, which are `req_` and 128 random bits in hexadecimal.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct NewId;
-
-impl MakeRequestId for NewId {
-    fn make_request_id<B>(&mut self, _: &Request<B>) -> Option<RequestId> {
-        HeaderValue::from_bytes(&random()).ok().map(RequestId::new)
+/// The id of a request with these headers: the client's own if it is sane, which may then be echoed into
+/// headers and logs, else a new one.
+pub(super) fn of(headers: &HeaderMap) -> Arc<str> {
+    let own = headers.get(&X_REQUEST_ID).map(HeaderValue::as_bytes);
+    let own = own.filter(|id| is_sane(id));
+    match own.and_then(|id| str::from_utf8(id).ok()) {
+        Some(id) => id.into(),
+        None => new().into(),
     }
 }
 
-/// A new id, for a request that could not be read.
+/// Adds the id to the headers of an answer that has none.
+pub(super) fn add(headers: &mut HeaderMap, id: &str) {
+    if !headers.contains_key(&X_REQUEST_ID)
+        && let Ok(id) = HeaderValue::from_str(id)
+    {
+        headers.insert(&X_REQUEST_ID, id);
+    }
+}
+
+/// A new id: `req_` and 128 random bits in hexadecimal.
 pub(super) fn new() -> String {
     String::from_utf8_lossy(&random()).into_owned()
 }
@@ -34,18 +45,6 @@ fn random() -> [u8; 36] {
         pair[1] = HEX[usize::from(byte & 15)];
     }
     id
-}
-
-/// Removes a client's id that must not be echoed into headers and logs.
-pub(super) fn drop_insane<B>(mut request: Request<B>) -> Request<B> {
-    let sane = request
-        .headers()
-        .get(&X_REQUEST_ID)
-        .is_none_or(|id| is_sane(id.as_bytes()));
-    if !sane {
-        request.headers_mut().remove(&X_REQUEST_ID);
-    }
-    request
 }
 
 fn is_sane(id: &[u8]) -> bool {
@@ -61,13 +60,11 @@ mod tests {
 
     #[test]
     fn new_ids_are_128_bits_in_hexadecimal_and_differ() {
-        let new = || NewId.make_request_id(&Request::new(())).unwrap();
-        let (one, other) = (new(), new());
-        let one = one.header_value().to_str().unwrap();
+        let (one, other) = (of(&HeaderMap::new()), of(&HeaderMap::new()));
         let digits = one.strip_prefix("req_").unwrap();
         assert_eq!(digits.len(), 32);
         assert!(u128::from_str_radix(digits, 16).is_ok(), "{digits}");
-        assert_ne!(one, other.header_value());
+        assert_ne!(one, other);
     }
 
     #[test]
@@ -79,13 +76,18 @@ mod tests {
             ("a b", false),
             ("a\"b", false),
         ] {
-            let request = Request::builder()
-                .header(&X_REQUEST_ID, id)
-                .body(())
-                .unwrap();
-            let kept = drop_insane(request).headers().contains_key(&X_REQUEST_ID);
-            assert_eq!(kept, stays, "{id:?}");
+            let mut headers = HeaderMap::new();
+            headers.insert(&X_REQUEST_ID, HeaderValue::from_static(id));
+            assert_eq!(&*of(&headers) == id, stays, "{id:?}");
         }
         assert!(!is_sane(&[b'a'; LONGEST + 1]));
+    }
+
+    #[test]
+    fn an_answer_that_has_an_id_keeps_it() {
+        let mut headers = HeaderMap::new();
+        add(&mut headers, "first");
+        add(&mut headers, "second");
+        assert_eq!(headers[&X_REQUEST_ID], "first");
     }
 }

@@ -127,7 +127,10 @@ impl Timeline {
         }
         entries.kept.push_back((now, Arc::new(entry)));
         entries.newest += 1;
-        self.newest.send_replace(entries.newest);
+        // Who begins to read later looks at the entries first, for which it waits here.
+        if self.newest.receiver_count() > 0 {
+            self.newest.send_replace(entries.newest);
+        }
     }
 
     /// The entries after the one with this number that are still kept, and the number of the newest.

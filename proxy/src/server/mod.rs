@@ -6,6 +6,7 @@
 
 mod connection;
 pub mod descriptors;
+mod lazy_clock;
 mod limits;
 mod linger;
 mod reply;

@@ -20,6 +20,7 @@ use tokio::{
 };
 
 use super::{
+    lazy_clock::LazyClock,
     limits::ConnectionLimits,
     linger::LingeringClose,
     reply::{HeadScan, OnRefuse, SocketReply},
@@ -43,7 +44,7 @@ pub(super) struct ClientSocket {
     head: HeadScan,
     /// Requests before the one that is awaited.
     answered: u64,
-    head_clock: Pin<Box<Sleep>>,
+    head_clock: LazyClock,
     stall_clock: Pin<Box<Sleep>>,
     stalled: bool,
     on_refuse: OnRefuse,
@@ -74,7 +75,7 @@ impl ClientSocket {
             head_begun: false,
             head: HeadScan::default(),
             answered: 0,
-            head_clock: Box::pin(sleep_until(due)),
+            head_clock: LazyClock::new(due),
             stall_clock: Box::pin(sleep_until(due)),
             stalled: false,
             on_refuse,
@@ -103,7 +104,7 @@ impl ClientSocket {
         tokio::select! {
             biased;
             ready = self.stream.readable() => ready.is_ok(),
-            () = self.head_clock.as_mut() => false,
+            () = poll_fn(|cx| self.head_clock.poll(cx)) => false,
         }
     }
 
@@ -179,7 +180,7 @@ impl ClientSocket {
     fn set_head_due(&mut self, after: Duration) {
         let due = Instant::now() + after;
         self.head_due = Some(due);
-        self.head_clock.as_mut().reset(due);
+        self.head_clock.set(due);
     }
 
     fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -273,7 +274,7 @@ impl AsyncRead for ClientSocket {
         }
         // A client that still reads an answer owes no request.
         let waits = this.head_due.is_some() && !this.stalled;
-        if waits && this.head_clock.as_mut().poll(cx).is_ready() {
+        if waits && this.head_clock.poll(cx).is_ready() {
             if this.head_begun {
                 this.refuse(&Error::new(
                     ErrorKind::RequestTimeout,

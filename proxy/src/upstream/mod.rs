@@ -67,6 +67,9 @@ pub(crate) struct Prompt {
     pub(crate) body: Bytes,
 }
 
+/// The most headers of a prompt, so that their map is allocated once.
+const HEADERS: usize = 7;
+
 /// An idle connection that breaks later than this after the request was written broke with it: the
 /// engine may have read the request and be at work on it.
 const STALE: Duration = Duration::from_millis(50);
@@ -144,6 +147,7 @@ impl Prompt {
         let target = self.address.fixed_target(self.path);
         *request.uri_mut() = target.map_err(|error| no_target(&error))?;
         let headers = request.headers_mut();
+        headers.reserve(HEADERS);
         headers.insert(header::HOST, self.address.host().clone());
         headers.insert(
             header::CONTENT_TYPE,
