@@ -35,7 +35,13 @@ pub(super) async fn follow(
     }
     loop {
         sleep(LOOK).await;
-        let state = answered(instance, instance.inspector().await)?;
+        let Some(answer) = instance.inspector().await else {
+            return Err(CommandFailure::wrong(format!(
+                "the instance at {} does not answer any more; where it ended, what it kept is gone",
+                instance.address()
+            )));
+        };
+        let state = answered(instance, Some(answer))?;
         if !state.on || state.session != session {
             let end = "The inspector is off, and everything that it kept is dropped.";
             if json {

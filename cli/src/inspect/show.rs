@@ -351,3 +351,6 @@ fn is_acting(c: char) -> bool {
     let is_space = matches!(c, '\n' | '\t');
     c.is_control() && !is_space || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
+
+#[cfg(test)]
+mod tests;

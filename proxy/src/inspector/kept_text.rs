@@ -1,6 +1,6 @@
 //! A text of which a bounded number of bytes is kept: all of it, or its beginning and its end.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, fmt};
 
 use crucible_documents::inspector::KeptTextDoc;
 
@@ -13,8 +13,8 @@ const MOST_END: usize = MOST_BODY / 4;
 /// The bytes by which room for a text grows.
 const GROWTH: usize = 4096;
 
-/// A text as far as it is kept.
-#[derive(Clone, Debug, Default)]
+/// A text as far as it is kept. Its bytes are a person's prompts, so `Debug` writes their number alone.
+#[derive(Clone, Default)]
 pub(super) struct KeptText {
     /// The beginning, or all of it.
     beginning: Vec<u8>,
@@ -25,6 +25,12 @@ pub(super) struct KeptText {
 }
 
 // === impl KeptText ===
+
+impl fmt::Debug for KeptText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.bytes)
+    }
+}
 
 impl KeptText {
     /// Keeps a text that is there at once.
@@ -115,6 +121,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn what_is_kept_is_in_no_debug_text() {
+        assert_eq!(format!("{:?}", KeptText::of(b"secret")), "6 bytes");
+    }
 
     #[test]
     fn a_text_within_the_bound_is_whole() {

@@ -1,0 +1,131 @@
+//! Kept requests as a person reads them.
+
+use std::borrow::Cow;
+
+use crucible_documents::inspector::{AssembledAnswerDoc, AssembledCallDoc, PrefixBreakDoc};
+
+use super::*;
+
+fn kept() -> InspectedDoc {
+    let end = InspectedEndDoc {
+        took_s: 1.25,
+        status: 200,
+        outcome: Cow::Borrowed("ok"),
+        engine: Some("gpu".into()),
+        model: Some("one".into()),
+        prompt_tokens: Some(1200),
+        cached_tokens: Some(18),
+        cached_is_estimated: false,
+        output_tokens: 7,
+        loaded: false,
+        turn: Some(2),
+    };
+    InspectedDoc {
+        row: InspectedRowDoc {
+            number: 1,
+            request_id: "req_0123456789abcdef".into(),
+            at_ms: 0,
+            asked: "POST /v1/chat/completions".into(),
+            client: "agent\u{1b}[2J@127.0.0.1".into(),
+            ended: Some(end),
+            received_bytes: Some(40),
+            sent_bytes: None,
+            answer_bytes: 3,
+            change: "1 message unchanged; 2 added".into(),
+        },
+        headers: Vec::new(),
+        notes: Vec::new(),
+        received: Some(KeptTextDoc {
+            bytes: 40,
+            text: "begin".to_owned(),
+            end: Some("end".to_owned()),
+        }),
+        attempts: Vec::new(),
+        answer: None,
+        assembled: AssembledAnswerDoc {
+            text: "hello".to_owned(),
+            calls: vec![AssembledCallDoc {
+                name: "read".to_owned(),
+                arguments: "{}".to_owned(),
+            }],
+            ..AssembledAnswerDoc::default()
+        },
+        difference: Some(TurnDifferenceDoc {
+            previous_id: "req_0".into(),
+            compared: ComparedBodies::Sent,
+            summary: "1 message unchanged; 2 added".to_owned(),
+            unchanged: 1,
+            added: 2,
+            removed: 0,
+            changed: 0,
+            changes: Vec::new(),
+            tools: None,
+            settings: vec!["temperature 0.2 -> 0.7".to_owned()],
+            broken_at: Some(PrefixBreakDoc {
+                piece: "the system prompt".to_owned(),
+                character: Some(7),
+                tokens_before: 3,
+                tokens_read_again: 1100,
+                tokens_new: 97,
+            }),
+        }),
+        curl: None,
+    }
+}
+
+#[test]
+fn a_row_has_the_facts_and_nothing_that_a_terminal_acts_on() {
+    let row = row(&kept().row);
+    for part in [
+        "req_01234567 ",
+        "agent [2J@127.0.0.1",
+        "gpu/one",
+        " 1200 ",
+        " 1 % ",
+        " 7 ",
+        "2 added",
+    ] {
+        assert!(row.contains(part), "{part} in {row}");
+    }
+    assert!(!row.contains('\u{1b}'), "{row}");
+}
+
+#[test]
+fn an_overview_says_who_what_and_why() {
+    let all = request(&kept(), ShownPart::All).unwrap();
+    for part in [
+        "answered   200 ok by gpu/one in 1.2 s, turn 2",
+        "1200 in the prompt, 18 of them cached (1 %); 7 in the answer",
+        "The engine's cache broke at the system prompt, character 7: about 3 tokens before it can be reused, about \
+         1100 are read again, about 97 are new.",
+        "and 2 more",
+        "settings: temperature 0.2 -> 0.7",
+        "answer: hello",
+        "call: read({})",
+    ] {
+        assert!(all.contains(part), "{part} in\n{all}");
+    }
+}
+
+#[test]
+fn a_part_that_is_missing_or_cut_is_told() {
+    let kept = kept();
+    let received = request(&kept, ShownPart::Received).unwrap();
+    assert_eq!(
+        received,
+        "begin\n[... 32 of 40 bytes are not kept ...]\nend"
+    );
+    for (part, why) in [
+        (ShownPart::Sent, "nothing was sent"),
+        (ShownPart::Answer, "no answer"),
+        (ShownPart::Curl, "too long"),
+    ] {
+        assert!(request(&kept, part).unwrap_err().contains(why), "{part:?}");
+    }
+}
+
+#[test]
+fn sizes_and_times_are_short() {
+    assert_eq!([size(640), size(50_400)], ["640 bytes", "49.2 KiB"]);
+    assert_eq!(clock(1_795_906_800_000).len(), 8);
+}
