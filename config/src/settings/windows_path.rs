@@ -11,15 +11,16 @@ pub(super) struct WindowsPathSlip {
     pub(super) stands_alone: bool,
 }
 
-/// The first such path of a line.
+/// The first such path of a line. A text with a control character is none, and is shown to no terminal.
 pub(super) fn slip(line: &str) -> Option<WindowsPathSlip> {
     let mut parts = line.match_indices('"');
     let (start, path) = loop {
         let (at, _) = parts.next()?;
         let rest = &line[at + 1..];
-        if begins_a_path(rest) {
-            // The closing quote may be taken for an escaped one: `"C:\models\"`.
-            break (at, rest.split('"').next().unwrap_or(rest));
+        // The closing quote may be taken for an escaped one: `"C:\models\"`.
+        let path = rest.split('"').next().unwrap_or(rest);
+        if begins_a_path(path) && !path.contains(char::is_control) {
+            break (at, path);
         }
     };
     let (key, between) = line[..start].split_once('=').unwrap_or_default();
@@ -72,6 +73,7 @@ mod tests {
             ),
             (r#"{ path = "C:\q" }"#, Some(("", r"C:\q"))),
             (r#"name = "a\qb""#, None),
+            ("state_dir = \"C:\\a\u{7}b\"", None),
             (r#"url = "http://x""#, None),
             ("model_path = 'C:\\q'", None),
             ("", None),
