@@ -143,17 +143,17 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
 impl LiveConfig {
     /// Loads for the first time; also gives the warnings.
     pub fn new(sources: ConfigSources) -> Result<(Self, Problems), Problems> {
-        Self::told(sources, |_| Problems::default())
+        Self::with_warnings(sources, |_| Problems::default())
     }
 
     /// Does the same as [`new`](Self::new) and also reports the files, programs and variables that
     /// are missing on this machine. Both come from one reading, because a pipe can be read only
     /// once.
     pub fn new_here(sources: ConfigSources) -> Result<(Self, Problems), Problems> {
-        Self::told(sources, presence::missing)
+        Self::with_warnings(sources, presence::missing)
     }
 
-    fn told(
+    fn with_warnings(
         sources: ConfigSources,
         besides: impl Fn(&LoadedConfig) -> Problems,
     ) -> Result<(Self, Problems), Problems> {

@@ -79,7 +79,7 @@ fn unknown(path: &str) -> String {
 }
 
 /// The message for a method that a path does not take.
-fn told_method(method: &Method, path: &str) -> String {
+fn method_message(method: &Method, path: &str) -> String {
     let shown = printable(path);
     let lists = ["/v1/models", "/api/v0/models", "/api/v1/models"];
     let is_below = |list: &&str| {
@@ -128,7 +128,7 @@ pub(crate) async fn wrong_method(request: Request) -> Response {
         let message = format!("{} is not served so: {words}", printable(path));
         return refuse(Error::new(ErrorKind::UnknownEndpoint, message));
     }
-    let message = told_method(request.method(), path);
+    let message = method_message(request.method(), path);
     refuse(Error::new(ErrorKind::MethodNotAllowed, message))
 }
 
@@ -136,12 +136,12 @@ pub(crate) async fn wrong_method(request: Request) -> Response {
 pub(crate) async fn stored_response(request: Request) -> Response {
     refuse(Error::new(
         ErrorKind::UnknownEndpoint,
-        told_stored(request.uri().path()),
+        stored_message(request.uri().path()),
     ))
 }
 
 /// The message for a path below `/v1/responses`.
-fn told_stored(path: &str) -> String {
+fn stored_message(path: &str) -> String {
     let shown = printable(path);
     match path.rsplit('/').next() {
         Some("compact") => format!(
@@ -201,7 +201,7 @@ mod tests {
             ("/v1/responses/compact", "summary"),
             ("/v1/responses/input_tokens", "max_output_tokens 1"),
         ] {
-            let told = told_stored(path);
+            let told = stored_message(path);
             assert!(told.starts_with(path) && told.contains(part), "{told}");
         }
     }
@@ -214,7 +214,7 @@ mod tests {
             (Method::PUT, "/v1/models/a/b", "takes GET, not PUT"),
             (Method::GET, "/crucible/explain", "takes POST, not GET"),
         ] {
-            let told = told_method(&method, path);
+            let told = method_message(&method, path);
             assert!(told.contains(expected), "{told}");
         }
     }

@@ -34,7 +34,7 @@ type Answer = Result<Response, Infallible>;
 type Polled<F> = Map<CatchUnwind<AssertUnwindSafe<F>>, fn(std::thread::Result<Answer>) -> Answer>;
 
 /// The answer for a panic in a handler, without its text, which only the log has.
-fn told(answer: std::thread::Result<Answer>) -> Answer {
+fn answer_of(answer: std::thread::Result<Answer>) -> Answer {
     answer.unwrap_or_else(|_: Box<dyn Any + Send>| {
         Ok(reply::refuse(Error::new(
             ErrorKind::Internal,
@@ -71,9 +71,9 @@ where
         match catch_unwind(AssertUnwindSafe(|| self.0.call(request))) {
             Ok(answer) => {
                 let caught = AssertUnwindSafe(answer).catch_unwind();
-                Either::Left(caught.map(told as fn(_) -> _))
+                Either::Left(caught.map(answer_of as fn(_) -> _))
             }
-            Err(panic) => Either::Right(ready(told(Err(panic)))),
+            Err(panic) => Either::Right(ready(answer_of(Err(panic)))),
         }
     }
 }

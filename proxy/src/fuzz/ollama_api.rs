@@ -165,6 +165,15 @@ fn answer(mut of: Box<dyn EngineTranscoder>, data: &[u8], lengths: &[usize]) -> 
     (without_times(&String::from_utf8_lossy(&sent)), ended)
 }
 
+/// The members of a line that hold a moment or a duration.
+const TIMES: [&str; 5] = [
+    "created_at",
+    "total_duration",
+    "load_duration",
+    "prompt_eval_duration",
+    "eval_duration",
+];
+
 /// Takes the moments and the durations out of lines of Ollama's.
 pub(crate) fn without_times(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -172,18 +181,12 @@ pub(crate) fn without_times(text: &str) -> String {
     while let Some(at) = rest.find(",\"") {
         let (before, member) = rest.split_at(at);
         out.push_str(before);
-        let is_time = ["created_at", "total_duration", "load_duration"]
-            .iter()
-            .chain(&["prompt_eval_duration", "eval_duration"])
-            .any(|name| {
-                member[2..]
-                    .strip_prefix(name)
-                    .is_some_and(|after| after.starts_with("\":"))
-            });
-        let end = if is_time {
-            member[2..]
-                .find([',', '}'])
-                .map_or(member.len(), |end| end + 2)
+        let value = TIMES.iter().find_map(|name| {
+            let after = member[2..].strip_prefix(name)?;
+            after.strip_prefix("\":")
+        });
+        let end = if let Some(value) = value {
+            member.len() - value.len() + length(value)
         } else {
             out.push_str(&member[..2]);
             2
@@ -192,4 +195,18 @@ pub(crate) fn without_times(text: &str) -> String {
     }
     out.push_str(rest);
     out
+}
+
+/// The length of the string or the number at the beginning of a text.
+fn length(value: &str) -> usize {
+    let Some(inside) = value.strip_prefix('"') else {
+        return value.find([',', '}']).unwrap_or(value.len());
+    };
+    let mut is_escaped = false;
+    let end = inside.find(|c| {
+        let ends = c == '"' && !is_escaped;
+        is_escaped = c == '\\' && !is_escaped;
+        ends
+    });
+    end.map_or(value.len(), |end| end + 2)
 }

@@ -144,7 +144,7 @@ impl Unit {
 // === impl Emitter ===
 
 impl Emitter {
-    /// The word of the documentation for this part and its moment.
+    /// Returns the words of the documentation for the moment at which this part writes.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Ledger => "at the end of a request",

@@ -37,7 +37,7 @@ const FILES: usize = 200;
 pub(crate) struct Llamacpp {
     endpoint: EngineEndpoint,
     /// Router mode: what models told while they ran.
-    told: Mutex<HashMap<Arc<str>, ModelFacts>>,
+    facts: Mutex<HashMap<Arc<str>, ModelFacts>>,
 }
 
 // === impl Llamacpp ===
@@ -47,12 +47,12 @@ impl Llamacpp {
     pub(crate) fn new(endpoint: EngineEndpoint) -> Self {
         Self {
             endpoint,
-            told: Mutex::default(),
+            facts: Mutex::default(),
         }
     }
 
-    fn told(&self) -> MutexGuard<'_, HashMap<Arc<str>, ModelFacts>> {
-        self.told.lock()
+    fn facts(&self) -> MutexGuard<'_, HashMap<Arc<str>, ModelFacts>> {
+        self.facts.lock()
     }
 
     async fn poll(&self) -> Result<Listing, EngineError> {
@@ -60,19 +60,19 @@ impl Llamacpp {
         if !router_mode::is_router(&models, &props) {
             return parse_server(&models, &props);
         }
-        let untold = router_mode::untold(&models, &self.told());
-        let asked = untold.into_iter().map(|model| async move {
+        let unread = router_mode::unread(&models, &self.facts());
+        let asked = unread.into_iter().map(|model| async move {
             // Without this, asking would load it.
             let query = [("model", model.as_str()), ("autoload", "false")];
             let props = self.endpoint.get_with("/props", &query).await.ok()?;
             Some((model, props))
         });
         for (model, props) in join_all(asked).await.into_iter().flatten() {
-            let told = router_mode::told(&models, &model, &props);
-            self.told().insert(model.into(), told);
+            let facts = router_mode::facts(&models, &model, &props);
+            self.facts().insert(model.into(), facts);
         }
         let sizes = self.sizes(&models).await;
-        router_mode::parse(&models, &props, &self.told(), &sizes)
+        router_mode::parse(&models, &props, &self.facts(), &sizes)
     }
 
     /// Router mode reads its folder anew only where it is told to, and then unloads models whose files

@@ -21,7 +21,7 @@ use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 use tokio::time::sleep;
 
-pub(crate) use self::driver::{WebsocketDriver, engine_idle_ttl, told};
+pub(crate) use self::driver::{WebsocketDriver, engine_idle_ttl, instance_facts};
 pub use self::load_config::{IdleTtl, InstanceFacts, LoadConfig};
 use self::load_config::{is_mlx, whole_context};
 use super::{

@@ -27,7 +27,7 @@ mod token;
 pub(crate) use self::{
     driver::backoff,
     http::EngineEndpoint,
-    lmstudio::{engine_idle_ttl, told},
+    lmstudio::{engine_idle_ttl, instance_facts},
     one_token::{ask_for_one_token, is_an_answer},
     token::{refused_access, token_in},
 };

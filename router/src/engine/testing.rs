@@ -43,6 +43,7 @@ impl Fake {
         }
     }
 
+    /// The way of a driver to this engine, without a token.
     pub(crate) fn endpoint(&self) -> EngineEndpoint {
         EngineEndpoint::new(
             client(Duration::from_secs(2)),

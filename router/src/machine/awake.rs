@@ -14,10 +14,13 @@ pub(crate) const BEAT: Duration = Duration::from_secs(1);
 /// A look that comes so much later than it should tells of a pause; a busy machine may be late too.
 pub const LATE: Duration = Duration::from_secs(2);
 
-/// The moments of a process, without its pauses.
+/// A clock that stands still while the process does: the system's monotonic clock, less all pauses.
+///
+/// It is looked at once per [`BEAT`]; a look that comes too late tells of a pause. The deadlines of the
+/// scheduler are moments of this clock.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Awake {
-    /// The last look, on the clock that goes on.
+pub(crate) struct AwakeClock {
+    /// The last look, on the system's clock.
     seen: Instant,
     /// All pauses together.
     paused: Duration,
@@ -51,9 +54,9 @@ pub async fn within<F: Future>(
     }
 }
 
-// === impl Awake ===
+// === impl AwakeClock ===
 
-impl Awake {
+impl AwakeClock {
     /// Starts the clock at `now`.
     pub(crate) const fn new(now: Instant) -> Self {
         Self {
@@ -62,7 +65,7 @@ impl Awake {
         }
     }
 
-    /// Looks at the clock; what a look is late by counts as a pause.
+    /// Looks at the clock and returns its moment; what the look is late by counts as a pause.
     pub(crate) fn look(&mut self, now: Instant) -> Instant {
         let late = now
             .saturating_duration_since(self.seen)
@@ -71,25 +74,25 @@ impl Awake {
             self.paused += late;
         }
         self.seen = now;
-        self.of(now)
+        self.running(now)
     }
 
-    /// A moment of the clock that goes on, on this one.
-    pub(crate) fn of(&self, moment: Instant) -> Instant {
+    /// Returns the moment of this clock for one of the system's.
+    pub(crate) fn running(&self, moment: Instant) -> Instant {
         moment.checked_sub(self.paused).unwrap_or(moment)
     }
 
-    /// The same for the standard library's clock.
-    pub(crate) fn of_std(&self, moment: std::time::Instant) -> std::time::Instant {
-        self.of(Instant::from_std(moment)).into_std()
+    /// Returns the moment of this clock for one of the standard library's clock.
+    pub(crate) fn running_std(&self, moment: std::time::Instant) -> std::time::Instant {
+        self.running(Instant::from_std(moment)).into_std()
     }
 
-    /// A moment of this clock on the one that goes on, as it is known now.
-    pub(crate) fn meant(&self, moment: Instant) -> Instant {
+    /// Returns the moment of the system's clock at which this clock reaches one, if no pause comes before.
+    pub(crate) fn on_system_clock(&self, moment: Instant) -> Instant {
         moment.checked_add(self.paused).unwrap_or(moment)
     }
 
-    /// When it is looked at next.
+    /// Returns the moment at which the clock is to be looked at next.
     pub(crate) fn next(&self) -> Instant {
         self.seen + BEAT
     }
@@ -104,7 +107,7 @@ mod tests {
     #[test]
     fn a_pause_does_not_count_and_a_busy_machine_is_none() {
         let start = Instant::now();
-        let mut awake = Awake::new(start);
+        let mut awake = AwakeClock::new(start);
         for at in [1, 2, 4, 6] {
             let now = start + SECOND * at;
             assert_eq!(awake.look(now).duration_since(start), SECOND * at);
@@ -113,8 +116,11 @@ mod tests {
         let now = start + SECOND * 3606;
         assert_eq!(awake.look(now).duration_since(start), SECOND * 7);
         assert_eq!(awake.next(), now + BEAT);
-        assert_eq!(awake.of(now), awake.look(now));
-        assert_eq!(awake.meant(awake.of(now) + SECOND), now + SECOND);
+        assert_eq!(awake.running(now), awake.look(now));
+        assert_eq!(
+            awake.on_system_clock(awake.running(now) + SECOND),
+            now + SECOND
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -145,7 +151,7 @@ mod tests {
     #[test]
     fn a_clock_that_goes_back_says_nothing() {
         let start = Instant::now() + SECOND * 10;
-        let mut awake = Awake::new(start);
+        let mut awake = AwakeClock::new(start);
         let earlier = awake.look(start.checked_sub(SECOND).unwrap());
         assert_eq!(start.duration_since(earlier), SECOND);
     }

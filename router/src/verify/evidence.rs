@@ -21,7 +21,7 @@ use crate::{
 pub type Probes = HashMap<Arc<str>, PenaltyProbe>;
 
 /// The facts that LM Studio's WebSocket API reports of loaded instances, by their identifiers.
-pub type Instances = HashMap<Arc<str>, InstanceFacts>;
+pub type ReportedInstances = HashMap<Arc<str>, InstanceFacts>;
 
 /// All that the checks may look at, read beforehand, so that a check is a pure function.
 #[derive(Clone, Debug)]
@@ -41,7 +41,7 @@ pub struct Evidence {
     pub listed: HashMap<Arc<str>, Readable<Vec<String>>>,
     /// The facts of loaded models from the WebSocket API, by LM Studio engine with `websocket =
     /// true`; the error says why they cannot be read.
-    pub told: HashMap<Arc<str>, Readable<Instances>>,
+    pub reported: HashMap<Arc<str>, Readable<ReportedInstances>>,
     /// The outcomes of the last penalty probes, by LM Studio engine.
     pub probes: Probes,
     /// The outcomes of the last probes of contexts, by engine and instance.

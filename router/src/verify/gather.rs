@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::{
     engine_access::{endpoint, token},
-    evidence::{Counters, Evidence, Instances, Probes},
+    evidence::{Counters, Evidence, Probes, ReportedInstances},
     probe,
 };
 use crate::{
@@ -43,9 +43,9 @@ pub async fn gather(
     let lists = up
         .clone()
         .map(|engine| in_time(engine, listed(&config, engine)));
-    let told = up
+    let reported = up
         .filter(|engine| driven(&config, engine))
-        .map(|engine| in_time(engine, told(&config, engine)));
+        .map(|engine| in_time(engine, reported(&config, engine)));
     let ports: Vec<(Arc<str>, Readable<u16>)> = view
         .engines
         .iter()
@@ -66,13 +66,13 @@ pub async fn gather(
         let contexts = probe::context::load(&state_dir);
         (hardware::read(&below), processes, contexts)
     });
-    let (listed, told, files) = futures_util::join!(join_all(lists), join_all(told), files);
+    let (listed, reported, files) = futures_util::join!(join_all(lists), join_all(reported), files);
     // It ends early only if it panics or the runtime ends.
     let (machine, processes, contexts): (_, HashMap<Arc<str>, Readable<OllamaProcess>>, _) =
         files.unwrap_or_default();
     Evidence {
         listed: listed.into_iter().collect(),
-        told: told.into_iter().collect(),
+        reported: reported.into_iter().collect(),
         config,
         view,
         counters,
@@ -108,7 +108,7 @@ fn driven(config: &Config, engine: &EngineView) -> bool {
 }
 
 /// Embedding models have another namespace and none of these settings.
-async fn told(config: &Config, engine: &EngineView) -> Result<Instances, EngineError> {
+async fn reported(config: &Config, engine: &EngineView) -> Result<ReportedInstances, EngineError> {
     let held: Vec<Arc<str>> = engine
         .residents
         .iter()
@@ -116,8 +116,8 @@ async fn told(config: &Config, engine: &EngineView) -> Result<Instances, EngineE
         .map(|r| Arc::clone(&r.info.instance))
         .collect();
     if held.is_empty() {
-        return Ok(Instances::new());
+        return Ok(ReportedInstances::new());
     }
     let endpoint = endpoint(config, engine)?;
-    engine::told(&endpoint, token(config, engine).as_deref(), &held).await
+    engine::instance_facts(&endpoint, token(config, engine).as_deref(), &held).await
 }

@@ -44,7 +44,7 @@ pub(super) fn layers(evidence: &Evidence) -> Finding {
 /// Studio's, which must be the later one.
 pub(super) fn model_ttl(evidence: &Evidence) -> Finding {
     let own = policy::model_ttl(evidence);
-    if own.state != TuningState::InEffect || evidence.told.is_empty() {
+    if own.state != TuningState::InEffect || evidence.reported.is_empty() {
         return own;
     }
     let clock = each(evidence, EngineKind::Lmstudio, |engine| {
@@ -63,7 +63,7 @@ pub(super) fn model_ttl(evidence: &Evidence) -> Finding {
 }
 
 fn own_clock(evidence: &Evidence, engine: &EngineView) -> Finding {
-    let Some(Ok(told)) = evidence.told.get(&engine.name) else {
+    let Some(Ok(told)) = evidence.reported.get(&engine.name) else {
         return Finding::not_applicable("the WebSocket driver is off or not heard", LISTED);
     };
     let ttl = evidence.config.tuning.lmstudio.model_ttl;
@@ -150,7 +150,7 @@ fn turn_on(engine: &EngineView) -> String {
 }
 
 fn driven(evidence: &Evidence, engine: &EngineView) -> bool {
-    evidence.told.contains_key(&engine.name)
+    evidence.reported.contains_key(&engine.name)
 }
 
 fn read(
@@ -159,7 +159,7 @@ fn read(
     wanted: &str,
     field: fn(&LoadConfig) -> Option<&str>,
 ) -> Finding {
-    let told = match evidence.told.get(&engine.name) {
+    let told = match evidence.reported.get(&engine.name) {
         Some(Ok(told)) => told,
         Some(Err(why)) => return Finding::unknown(wanted, why, AT),
         None => return Finding::unknown(wanted, "it was not read", AT),

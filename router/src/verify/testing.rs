@@ -37,14 +37,17 @@ impl Evidence {
         self.engine(EngineKind::Ollama)
     }
 
+    /// The configuration that is to be in effect.
     pub(super) fn config(&mut self) -> &mut Config {
         Arc::make_mut(&mut self.config)
     }
 
+    /// The process of the Ollama.
     pub(super) fn process(&mut self) -> &mut OllamaProcess {
         self.processes.get_mut("ollama").unwrap().as_mut().unwrap()
     }
 
+    /// The environment variables of the Ollama's process.
     pub(super) fn variables(&mut self) -> &mut ProcessEnvironment {
         self.process().environment.as_mut().unwrap()
     }
@@ -222,7 +225,7 @@ pub(super) fn all_right() -> Evidence {
             on_gpu: None,
         },
         processes: HashMap::from([(Arc::from("ollama"), Ok(ollama_process()))]),
-        told: HashMap::new(),
+        reported: HashMap::new(),
         listed: HashMap::from([(
             Arc::from("lmstudio"),
             Ok(vec!["qwen".to_owned(), "big".to_owned()]),

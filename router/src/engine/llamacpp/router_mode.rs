@@ -91,8 +91,8 @@ pub(super) fn running(body: &Value) -> Vec<String> {
     running.filter_map(|entry| text(entry, "id")).collect()
 }
 
-/// The models that run and have not told yet what they are.
-pub(super) fn untold(body: &Value, told: &HashMap<Arc<str>, ModelFacts>) -> Vec<String> {
+/// Returns the running models whose facts are not read yet, or were read of other arguments.
+pub(super) fn unread(body: &Value, read: &HashMap<Arc<str>, ModelFacts>) -> Vec<String> {
     let running = items(body, "data").iter().filter(|entry| {
         // One that sleeps is not woken for this.
         let status = entry.get("status").and_then(|s| text(s, "value"));
@@ -100,7 +100,7 @@ pub(super) fn untold(body: &Value, told: &HashMap<Arc<str>, ModelFacts>) -> Vec<
     });
     let new = running.filter_map(|entry| {
         let id = text(entry, "id")?;
-        let known = told
+        let known = read
             .get(&*id)
             .is_some_and(|t| t.arguments == arguments(entry));
         (!known).then_some(id)
@@ -109,7 +109,7 @@ pub(super) fn untold(body: &Value, told: &HashMap<Arc<str>, ModelFacts>) -> Vec<
 }
 
 /// Reads the facts of a running model from its entry in the list and its own `/props`.
-pub(super) fn told(body: &Value, model: &str, props: &Value) -> ModelFacts {
+pub(super) fn facts(body: &Value, model: &str, props: &Value) -> ModelFacts {
     let none = Value::Null;
     let mut entries = items(body, "data").iter();
     let entry = entries.find(|e| text(e, "id").as_deref() == Some(model));
@@ -254,10 +254,10 @@ mod tests {
             &json!({"total_slots": 1})
         ));
         let none = HashMap::new();
-        assert_eq!(untold(&body, &none), ["small"]);
+        assert_eq!(unread(&body, &none), ["small"]);
         assert_eq!(running(&body), ["small"]);
-        let known = HashMap::from([(Arc::from("small"), told(&body, "small", &read(CHILD)))]);
-        assert!(untold(&body, &known).is_empty());
+        let known = HashMap::from([(Arc::from("small"), facts(&body, "small", &read(CHILD)))]);
+        assert!(unread(&body, &known).is_empty());
         let sizes = HashMap::from([("other".to_owned(), 7)]);
         let listing = parse(&body, &props, &known, &sizes).unwrap();
         assert!(listing.load_control);
@@ -281,7 +281,7 @@ mod tests {
         for entry in changed["data"].as_array_mut().unwrap() {
             entry["status"]["args"] = json!(["--port", "1"]);
         }
-        assert_eq!(untold(&changed, &known), ["small"]);
+        assert_eq!(unread(&changed, &known), ["small"]);
     }
 
     #[test]

@@ -86,10 +86,12 @@ pub(crate) fn engine_idle_ttl(ttl: Duration) -> Duration {
 
 /// Reads over the WebSocket API how each of these instances was loaded, and when LM Studio unloads
 /// it by itself.
-pub(crate) async fn told(
+pub(crate) async fn instance_facts(
     endpoint: &EngineEndpoint,
     token: Option<&str>,
     instances: &[Arc<str>],
 ) -> Result<HashMap<Arc<str>, InstanceFacts>, EngineError> {
-    WebsocketApi::new(endpoint, token).told(instances).await
+    WebsocketApi::new(endpoint, token)
+        .instance_facts(instances)
+        .await
 }

@@ -70,7 +70,7 @@ impl WebsocketApi {
     }
 
     /// Reads how each of these instances was loaded, and when LM Studio unloads it by itself.
-    pub(super) async fn told(
+    pub(super) async fn instance_facts(
         &self,
         instances: &[Arc<str>],
     ) -> Result<HashMap<Arc<str>, InstanceFacts>, EngineError> {

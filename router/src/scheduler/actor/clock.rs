@@ -68,7 +68,9 @@ impl SchedulerActor {
         let mut state = self.state.lock();
         let now = state.clock.look(Instant::now());
         state.clock_deadline = state.next_deadline(now);
-        let rings = state.clock_deadline.map(|at| state.clock.meant(at));
+        let rings = state
+            .clock_deadline
+            .map(|at| state.clock.on_system_clock(at));
         (rings, state.clock.next())
     }
 
@@ -76,7 +78,7 @@ impl SchedulerActor {
     pub(super) fn apply_polls(self: &Arc<Self>, state: &mut ActorState, now: Instant) {
         let mut facts = self.engines.facts();
         for cards in facts.iter_mut().filter_map(|f| f.gpu_memory.as_mut()) {
-            cards.read_at = state.clock.of_std(cards.read_at);
+            cards.read_at = state.clock.running_std(cards.read_at);
         }
         self.step(state, Input::Fleet(facts), now);
     }

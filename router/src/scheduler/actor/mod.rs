@@ -36,7 +36,7 @@ use super::{
 use crate::{
     engine::Engine,
     event::Event,
-    machine::awake::Awake,
+    machine::awake::AwakeClock,
     permit::{Permit, Releases},
     refusal::Refusal,
     view::View,
@@ -116,8 +116,8 @@ pub(super) struct ActorState {
     pub(super) core: Scheduler,
     /// The requests without an answer, by ticket.
     pub(super) pending: HashMap<u64, PendingReply, RandomState>,
-    /// The clock of time awake, by which all times here are told.
-    clock: Awake,
+    /// The clock without the pauses of the process, by which the state machine is told the time.
+    clock: AwakeClock,
     /// The answer to the request whose first step runs.
     pub(super) immediate_answer: Option<PermitReply>,
     /// Permits that came back before their engine is free again, by the time when it is.
@@ -155,7 +155,7 @@ impl SchedulerActor {
         let state = ActorState {
             core: Scheduler::default(),
             pending: HashMap::default(),
-            clock: Awake::new(Instant::now()),
+            clock: AwakeClock::new(Instant::now()),
             immediate_answer: None,
             grace_ends: BinaryHeap::new(),
             publish_at: None,
@@ -222,8 +222,8 @@ impl SchedulerActor {
     /// Asks for a permit, and answers at once if that is possible.
     pub(crate) fn request_permit(self: &Arc<Self>, mut request: PermitRequest) -> PermitAnswer {
         self.with_state(|this, state, now| {
-            request.deadline = state.clock.of_std(request.deadline);
-            request.commits_at = request.commits_at.map(|at| state.clock.of_std(at));
+            request.deadline = state.clock.running_std(request.deadline);
+            request.commits_at = request.commits_at.map(|at| state.clock.running_std(at));
             let request = Arc::new(request);
             if state.persist.is_none() {
                 return PermitAnswer::Now(Err(Refusal::Draining));

@@ -34,7 +34,7 @@ pub(super) fn no_load_control(evidence: &Evidence, engine: &EngineView) -> Vec<F
 /// have an idle time, so that LM Studio loaded them on request. Needs the WebSocket API; without it
 /// nothing is found.
 pub(super) fn auto_evict(evidence: &Evidence, engine: &EngineView) -> Vec<FoundFault> {
-    let Some(Ok(told)) = evidence.told.get(&engine.name) else {
+    let Some(Ok(told)) = evidence.reported.get(&engine.name) else {
         return Vec::new();
     };
     if !evidence.config.tuning.lmstudio.auto_evict {

@@ -48,7 +48,7 @@ fn clocked(evidence: &mut Evidence, ttl: IdleTtl) {
         ..Default::default()
     };
     let told = HashMap::from([(Arc::from("qwen"), told)]);
-    evidence.told.insert(Arc::from("lmstudio"), Ok(told));
+    evidence.reported.insert(Arc::from("lmstudio"), Ok(told));
 }
 
 fn loaded_by_another(evidence: &mut Evidence, context: u64) {

@@ -22,7 +22,7 @@ fn clocked(evidence: &mut Evidence, ttl: IdleTtl) {
 
 fn told(evidence: &mut Evidence, load: LoadConfig, ttl: IdleTtl) {
     let told = HashMap::from([(Arc::from("qwen"), InstanceFacts { load, ttl })]);
-    evidence.told.insert(Arc::from("lmstudio"), Ok(told));
+    evidence.reported.insert(Arc::from("lmstudio"), Ok(told));
 }
 
 pub(super) static CASES: &[Case] = &[
@@ -69,7 +69,7 @@ pub(super) static CASES: &[Case] = &[
         LmstudioGpuLayers,
         |e| {
             let why = Err("no WebSocket there".to_owned());
-            e.told.insert(Arc::from("lmstudio"), why);
+            e.reported.insert(Arc::from("lmstudio"), why);
         },
         "no WebSocket there",
         "",

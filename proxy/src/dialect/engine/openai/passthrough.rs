@@ -145,8 +145,8 @@ impl ChatPassthrough {
         self
     }
 
-    /// Tells how far the answer is.
-    fn told(&self, mut progress: StreamProgress) -> StreamProgress {
+    /// Adds to the progress whether the answer is complete, and whether more of it may come.
+    fn with_ends(&self, mut progress: StreamProgress) -> StreamProgress {
         let watch = &self.0.watch;
         progress.complete = watch.complete();
         progress.open = progress.complete && !watch.done;
@@ -157,7 +157,7 @@ impl ChatPassthrough {
 impl EngineTranscoder for ChatPassthrough {
     fn push(&mut self, frame: Bytes, out: &mut VecDeque<Bytes>) -> Result<StreamProgress, Error> {
         let progress = self.0.push(frame, out)?;
-        Ok(self.told(progress))
+        Ok(self.with_ends(progress))
     }
 
     fn answerer(&self) -> Option<&str> {

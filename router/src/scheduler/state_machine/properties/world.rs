@@ -301,7 +301,7 @@ impl World {
         }
     }
 
-    /// No model that generates goes to make room for one that embeds.
+    /// Asserts that no model that generates goes to make room for one that embeds.
     fn goes_for_its_like(&self, at: usize, info: &ResidentInfo) {
         let operation = self.core.operations.get(ENGINES[at].1);
         let Some(OperationKind::Unload { room_for, .. }) = operation.map(|o| &o.kind) else {
@@ -317,7 +317,8 @@ impl World {
         );
     }
 
-    /// Nothing that is busy, pinned, a person's, or not yet used by who made it be loaded.
+    /// Asserts that a resident may be unloaded: it is not busy, not pinned, not loaded by a person, and
+    /// whoever had it loaded has used it. To load it with a larger context it may always go.
     pub(super) fn may_go(&self, at: usize, info: &ResidentInfo) {
         let place = (at, Arc::clone(&info.model));
         assert!(!self.active.values().any(|p| *p == place), "it is busy");
