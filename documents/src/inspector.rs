@@ -127,6 +127,8 @@ pub struct InspectedDoc {
     pub assembled: AssembledAnswerDoc,
     /// The difference to the conversation's previous turn; null where there is none, or none is kept.
     pub difference: Option<TurnDifferenceDoc>,
+    /// One thing to do about a prompt that does not go on from the turn before; null where it does.
+    pub fix: Option<String>,
     /// The request as a command line for curl, whose key is a variable; null where the body is not kept whole.
     pub curl: Option<String>,
 }

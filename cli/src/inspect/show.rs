@@ -136,7 +136,7 @@ pub(super) fn request(request: &InspectedDoc, part: ShownPart) -> Result<String,
             "no answer has gone to the client yet",
         ),
         ShownPart::Difference => Ok(match &request.difference {
-            Some(found) => difference(found),
+            Some(found) => with_fix(difference(found), request),
             None if request.row.change.is_empty() => {
                 "this request belongs to no conversation".to_owned()
             }
@@ -195,7 +195,7 @@ fn overview(request: &InspectedDoc) -> String {
             .map(|note| format!("note       {}", plain(note))),
     );
     said.push(match &request.difference {
-        Some(found) => format!("\n{}", difference(found)),
+        Some(found) => format!("\n{}", with_fix(difference(found), request)),
         None if row.change.is_empty() => {
             "\nThe request belongs to no conversation that can be compared.".to_owned()
         }
@@ -278,6 +278,14 @@ fn answer(request: &InspectedDoc) -> String {
         said.push("answer: no text".to_owned());
     }
     said.join("\n")
+}
+
+/// A difference with what to do about it.
+fn with_fix(difference: String, request: &InspectedDoc) -> String {
+    match &request.fix {
+        Some(fix) => format!("{difference}\nWhat to do: {}", plain(fix)),
+        None => difference,
+    }
 }
 
 /// A difference with its place and its price.

@@ -43,7 +43,7 @@ fn document(broken: &BrokenPrefix) -> BrokenPrefixDoc {
         reread_turns: broken.reread,
         prompt_tokens: broken.reuse.map(|(prompt, _)| prompt),
         cached_tokens: broken.reuse.map(|(_, cached)| cached),
-        fix: advice(broken),
+        fix: advice(&broken.client, broken.divergence),
     }
 }
 
@@ -61,6 +61,6 @@ fn finding(broken: &BrokenPrefix) -> FindingDoc {
             "the hashes of its turns, {} of which were read again",
             broken.reread
         ),
-        fix: advice(broken),
+        fix: advice(&broken.client, broken.divergence),
     }
 }

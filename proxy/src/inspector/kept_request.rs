@@ -65,6 +65,8 @@ pub(crate) struct KeptEnd {
     pub(crate) conversation: Option<ConversationId>,
     /// Where its hashes differ from the previous turn, in words, whether that turn is kept or not.
     pub(crate) diverged: Option<String>,
+    /// What to do about that.
+    pub(crate) fix: Option<String>,
     /// What was changed in the request, and why this candidate answered.
     pub(crate) notes: Vec<String>,
 }
@@ -117,6 +119,8 @@ impl KeptRequest {
     pub(super) fn document(&self) -> InspectedDoc {
         let difference = self.compared.as_ref();
         let difference = difference.and_then(|compared| compared.difference.as_deref());
+        // What differs only in what was taken out before it was sent is no break.
+        let is_broken = difference.is_none_or(|found| found.broken_at.is_some());
         let body = self.received.as_ref().map(|body| body.whole());
         let curl = match body {
             // No body was read.
@@ -135,6 +139,11 @@ impl KeptRequest {
             answer: (self.answer.bytes() > 0).then(|| self.answer.document()),
             assembled: assembled(self.answer.beginning()),
             difference: difference.cloned(),
+            fix: self
+                .end
+                .as_ref()
+                .filter(|_| is_broken)
+                .and_then(|end| end.fix.clone()),
             curl,
         }
     }

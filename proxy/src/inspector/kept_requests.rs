@@ -253,6 +253,7 @@ mod tests {
             },
             conversation: None,
             diverged: None,
+            fix: None,
             notes: Vec::new(),
         }
     }

@@ -20,6 +20,7 @@ use crate::{
     },
     metrics::{DisconnectPhase, Metrics, PhaseTimes, RequestRecord},
     otlp::EndedSpan,
+    prefix::advice::advice,
     request::{RequestFacts, RequestPhase},
 };
 
@@ -77,6 +78,8 @@ impl EndedRequest {
             },
             conversation: traced.map(|traced| traced.conversation),
             diverged: traced.and_then(|traced| Some(traced.divergence?.words())),
+            fix: traced
+                .and_then(|traced| Some(advice(&record.client.to_string(), traced.divergence?))),
             notes: record.notes.clone(),
         }
     }

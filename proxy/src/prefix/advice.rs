@@ -1,23 +1,23 @@
 //! The advice to people about a prompt that is read again on every turn.
 
-use super::{fingerprint::PieceKind, tracer::BrokenPrefix};
+use super::fingerprint::{Divergence, PieceKind};
 
 /// Returns one thing to do, by the client and by the piece of the prompt that differs.
-pub(crate) fn advice(broken: &BrokenPrefix) -> String {
-    let program = broken.client.split(['@', '/']).next().unwrap_or_default();
+pub(crate) fn advice(client: &str, divergence: Divergence) -> String {
+    let program = client.split(['@', '/']).next().unwrap_or_default();
     let is_claude = program.to_lowercase().starts_with("claude");
-    match broken.divergence.kind {
+    match divergence.kind {
         PieceKind::Tools => {
             "offer the same tools in the same order on every turn: a server of tools that comes and goes, or \
              a list that is sorted anew, makes the engine read everything again"
                 .to_owned()
         }
-        PieceKind::System if broken.divergence.message == 0 && is_claude => {
+        PieceKind::System if divergence.message == 0 && is_claude => {
             "set CLAUDE_CODE_ATTRIBUTION_HEADER=0 for Claude Code, and leave prefix.billing_block on; then \
              take what changes (a clock, the state of git) out of CLAUDE.md and its output style"
                 .to_owned()
         }
-        PieceKind::System if broken.divergence.message == 0 => format!(
+        PieceKind::System if divergence.message == 0 => format!(
             "take what changes from turn to turn (a clock, a date with seconds, counters, memories) out of the \
              system prompt of {program}, or put it behind the last message"
         ),

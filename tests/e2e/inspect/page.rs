@@ -142,6 +142,7 @@ async fn a_request_is_shown_with_its_difference_and_markup_in_prompts_is_text() 
     click(&tab, "#inspected li:first-child button").await;
     for part in [
         "The engine's cache broke at the system prompt (message 1), character 13",
+        "What to do: take what changes from turn to turn",
         "word0 word1 word2",
         "As received",
         "Sent to gpu/one /v1/chat/completions",

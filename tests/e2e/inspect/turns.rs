@@ -121,6 +121,8 @@ async fn a_clock_in_the_first_line_is_named_with_its_place_and_its_price() {
     );
     assert!(change.ends_with("; 2 added"), "{change}");
     let kept = shown(&crucible, "last").await;
+    let fix = kept.fix.expect("something to do");
+    assert!(fix.contains("out of the system prompt"), "{fix}");
     let difference = kept.difference.expect("a difference");
     assert_eq!(difference.compared, ComparedBodies::Sent);
     assert_eq!(difference.previous_id, rows[1].request_id);

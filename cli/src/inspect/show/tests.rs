@@ -69,6 +69,7 @@ fn kept() -> InspectedDoc {
                 tokens_new: 97,
             }),
         }),
+        fix: Some("take the clock out".to_owned()),
         curl: None,
     }
 }
@@ -100,6 +101,7 @@ fn an_overview_says_who_what_and_why() {
          1100 are read again, about 97 are new.",
         "and 2 more",
         "settings: temperature 0.2 -> 0.7",
+        "What to do: take the clock out",
         "answer: hello",
         "call: read({})",
     ] {

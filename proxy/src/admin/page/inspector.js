@@ -122,7 +122,8 @@ function compared(request) {
     : make("p", { class: "good" }, "The prompt goes on from that turn: an engine that still has it reads only what is new.");
   const bodies = difference.compared === "sent" ? "as sent to the engine" : "as the client sent it";
   return [title, make("p", { class: "change" }, difference.summary),
-    make("p", { class: "muted" }, "Compared with " + difference.previous_id + ", " + bodies + "."), price, changes(difference)];
+    make("p", { class: "muted" }, "Compared with " + difference.previous_id + ", " + bodies + "."), price,
+    request.fix ? make("p", {}, "What to do: " + request.fix) : null, changes(difference)];
 }
 
 function attempt(one) {

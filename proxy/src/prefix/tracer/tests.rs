@@ -118,9 +118,9 @@ fn it_is_a_finding_once_it_happens_again_and_was_read_again() {
         "turn 4: the system prompt differs within its first 256 bytes"
     );
     assert!(
-        advice(broken).contains("system prompt of aider"),
+        advice(&broken.client, broken.divergence).contains("system prompt of aider"),
         "{}",
-        advice(broken)
+        advice(&broken.client, broken.divergence)
     );
     now += TOLD_FOR;
     assert_eq!(tracer.recent_divergences(now), []);
@@ -193,7 +193,7 @@ fn advice_names_what_can_be_done_about_each_piece() {
         tracer.trace(FACTS, print(&self::tools(), &turn(1, 0, "s")), now);
         let next = tracer.trace(FACTS, print(tools, messages), now).unwrap();
         tracer.note_divergence(next, [client, "e", "m"].map(Arc::from), None, now);
-        advice(&tracer.recent_divergences(now)[0])
+        told(&tracer.recent_divergences(now)[0])
     };
     let clock = turn(1, 0, "y");
     assert!(
@@ -204,4 +204,8 @@ fn advice_names_what_can_be_done_about_each_piece() {
     let mut rewritten = turn(1, 0, "s");
     rewritten[2] = message("assistant", "other");
     assert!(broken("pi@::1", &rewritten, &tools()).contains("rewrites"));
+}
+
+fn told(broken: &BrokenPrefix) -> String {
+    advice(&broken.client, broken.divergence)
 }
