@@ -59,8 +59,10 @@ pub fn run(common: &CommonArgs) -> Result<(), CommandFailure> {
         1 => "1 engine".to_owned(),
         count => format!("{count} engines"),
     };
+    let spans = loaded.config.traces_url();
+    let spans = spans.map_or_else(String::new, |url| format!(", spans go to {url}"));
     write_stdout(&format!(
-        "{place}: fine ({engines} configured, profile {})",
+        "{place}: fine ({engines} configured, profile {}{spans})",
         loaded.config.profile.as_str(),
     ));
     Ok(())

@@ -9,8 +9,8 @@ use crucible_documents::event_log::{
 
 use crate::CommandFailure;
 
-/// Returns the log in this file, where one is named, else the one in `state_dir`, older file first, and the
-/// path of its newest file.
+/// Returns the log in this file, or in the files of this folder, where one is named, else the one in `state_dir`;
+/// older file first, and the path of its newest file.
 ///
 /// # Errors
 /// Exit code 1 with the path and the reason, where a file cannot be read or none is there.
@@ -18,11 +18,14 @@ pub(crate) fn read(
     state_dir: &Path,
     named: Option<&Path>,
 ) -> Result<(EventLog, PathBuf), CommandFailure> {
-    let paths = match named {
-        Some(path) => vec![home::expand(path)],
-        None => [OLDER_EVENT_LOG_FILE, EVENT_LOG_FILE]
-            .map(|name| state_dir.join(name))
-            .to_vec(),
+    let named = named.map(home::expand);
+    let paths = match &named {
+        Some(path) if !path.is_dir() => vec![path.clone()],
+        folder => {
+            let folder = folder.as_deref().unwrap_or(state_dir);
+            let both = [OLDER_EVENT_LOG_FILE, EVENT_LOG_FILE];
+            both.map(|name| folder.join(name)).to_vec()
+        }
     };
     let newest = paths.last().cloned().unwrap_or_default();
     let log = read_event_log(&paths).map_err(|unreadable| {

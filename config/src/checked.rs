@@ -288,4 +288,15 @@ impl Config {
     pub fn engine(&self, name: &str) -> Option<&EngineConfig> {
         self.engines.iter().find(|e| &*e.name == name)
     }
+
+    /// The URL that spans go to: the path of traces (OTLP 1.0, "OTLP/HTTP Request") below the endpoint's own, or the
+    /// endpoint where it names that path itself.
+    pub fn traces_url(&self) -> Option<url::Url> {
+        let mut url = self.otlp_endpoint.clone()?;
+        let path = url.path().trim_end_matches('/').to_owned();
+        if !path.ends_with("/v1/traces") {
+            url.set_path(&format!("{path}/v1/traces"));
+        }
+        Some(url)
+    }
 }

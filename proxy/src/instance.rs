@@ -61,10 +61,10 @@ fn spans(
     background: &TaskTracker,
     stop: &CancellationToken,
 ) -> io::Result<SpanQueue> {
-    let Some(endpoint) = &config.otlp_endpoint else {
+    let Some(traces) = &config.traces_url() else {
         return Ok(SpanQueue::default());
     };
-    let (queue, export) = SpanExport::new(endpoint, metrics).map_err(io::Error::other)?;
+    let (queue, export) = SpanExport::new(traces, metrics).map_err(io::Error::other)?;
     background.spawn(export.run(stop.clone()));
     Ok(queue)
 }

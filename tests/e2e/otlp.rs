@@ -15,7 +15,8 @@ use crucible_tests::{
     Crucible,
     chat::{body, get, open, post},
     engines::{client, engine, start},
-    rest::ready,
+    rest::{eventually, ready},
+    scripted::{Script, Scripted},
     sse::Stream,
 };
 use serde_json::{Value, json};
@@ -330,6 +331,33 @@ async fn a_trace_goes_on_with_whatever_is_sent_to_an_engine_for_a_client() {
         };
         assert_eq!(headers("traceparent"), [&parent], "{path}");
         assert_eq!(headers("tracestate"), ["vendor=1"], "{path}");
+    }
+}
+
+/// The path of traces is added to the endpoint's, once.
+#[tokio::test]
+async fn spans_go_to_the_path_that_check_names() {
+    for (own, whole) in [
+        ("", "/v1/traces"),
+        ("/v1/traces", "/v1/traces"),
+        ("/otel/", "/otel/v1/traces"),
+    ] {
+        let collector = Scripted::start(|_| Script::json("200 OK", "", "{}")).await;
+        let toml = format!("[otlp]\nendpoint = \"{}{own}\"\n", collector.url());
+        let (_sim, crucible) = ollama(&toml, |_| {}).await;
+        let config = crucible.config().display().to_string();
+        let checked = tokio::task::spawn_blocking(move || {
+            Crucible::command(&["check", "--config", &config], "")
+        });
+        let (code, out, err) = checked.await.expect("it ran");
+        let url = format!("spans go to {}{whole})", collector.url());
+        assert!(code == 0 && out.contains(&url), "{out}{err}");
+        let answer = post(&crucible, &body("m", "repeat 1")).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        eventually(whole, || async {
+            (!collector.asked(whole).is_empty()).then_some(())
+        })
+        .await;
     }
 }
 

@@ -41,7 +41,7 @@ pub struct UsageArgs {
     /// whole log]
     #[arg(long, value_name = "DAY|TIME")]
     since: Option<String>,
-    /// A log file to read [default: both files in `state_dir`]
+    /// A log file to read, or the folder of both [default: `state_dir`]
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
     #[command(flatten)]
@@ -54,6 +54,9 @@ pub struct UsageArgs {
 /// Exit code 1 where there is no log, 2 where `--since` cannot be read or the configuration is wrong.
 pub fn run(common: &CommonArgs, args: &UsageArgs) -> Result<(), CommandFailure> {
     let zone = TimeZone::system();
+    if zone.is_unknown() {
+        write_stderr(&no_zone(std::env::var("TZ").ok().as_deref()));
+    }
     let period = UsagePeriod::since(args.since.as_deref(), Timestamp::now(), &zone)
         .map_err(CommandFailure::usage)?;
     let config = sources::load(common)?.current();
@@ -68,4 +71,13 @@ pub fn run(common: &CommonArgs, args: &UsageArgs) -> Result<(), CommandFailure> 
         show::text(&account, &zone)
     });
     Ok(())
+}
+
+/// Returns what a reader of days should know where the time zone of this machine cannot be told.
+fn no_zone(variable: Option<&str>) -> String {
+    let why = variable.map_or_else(
+        || "this machine tells no time zone".to_owned(),
+        |name| format!("TZ={name:?} is no time zone that is known here"),
+    );
+    format!("{why}; days and times are those of UTC")
 }

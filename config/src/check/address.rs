@@ -104,10 +104,21 @@ pub(super) fn api_key_env(
     Some(name)
 }
 
-/// Reads the address of the collector of spans; `None` where there is none, and after an error.
+/// The address that `[otlp] endpoint` is expected to be.
+const COLLECTOR: &str = "the address of a collector such as \"http://127.0.0.1:4318\"";
+
+/// Reads the address of the collector of spans; `None` where there is none, and after an error. An empty text
+/// switches spans off, with a warning.
 pub(super) fn collector(settings: &Settings, report: &mut ProblemReport) -> Option<Url> {
     let path = otlp::ENDPOINT.path();
-    let text = settings.find(&path)?;
+    let Some(text) = settings.find(&path) else {
+        if settings.is_set(&path) {
+            let source = settings.source(&path);
+            let hint = "without it no spans are made; leave the key out where none are wanted";
+            report.warn(&path, &source, "an empty text", COLLECTOR, hint);
+        }
+        return None;
+    };
     let url = Url::parse(&text).ok();
     let found = match &url {
         Some(url) if !matches!(url.scheme(), "http" | "https") && url.has_host() => {
@@ -117,14 +128,17 @@ pub(super) fn collector(settings: &Settings, report: &mut ProblemReport) -> Opti
         Some(url) if !url.username().is_empty() || url.password().is_some() => {
             "a URL with a name or a password".to_owned()
         }
+        // Spans go to a path below it, so that nothing may stand behind its own.
+        Some(url) if url.query().is_some() || url.fragment().is_some() => {
+            "a URL with a query or a fragment".to_owned()
+        }
         Some(url) if url.has_host() => return Some(url.clone()),
         _ if may_hold_a_secret(&text) => "a text that is no URL".to_owned(),
         _ => kind::quoted(&text),
     };
-    let expected = "the address of a collector such as \"http://127.0.0.1:4318\"";
     let hint = "headers for the collector, such as a token, go into OTEL_EXPORTER_OTLP_HEADERS";
     let source = settings.source(&path);
-    report.error(&path, &source, &found, expected, hint);
+    report.error(&path, &source, &found, COLLECTOR, hint);
     None
 }
 

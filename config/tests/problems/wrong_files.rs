@@ -66,6 +66,14 @@ pub(super) const BAD: &[(&str, &str, &[&str])] = &[
         ],
     ),
     (
+        "[otlp]\nendpoint = \"http://127.0.0.1:4318/?key=hunter2\"",
+        "otlp.endpoint",
+        &[
+            "a URL with a query or a fragment",
+            "OTEL_EXPORTER_OTLP_HEADERS",
+        ],
+    ),
+    (
         "[otlp]\nendpoint = \"localhost\"",
         "otlp.endpoint",
         &["\"localhost\""],

@@ -45,17 +45,14 @@ pub(crate) struct SpanExport {
 // === impl SpanExport ===
 
 impl SpanExport {
-    /// Makes the task for a collector at `endpoint`, and the queue that feeds it. The path is the one of
-    /// traces below the endpoint's own: `/v1/traces`.
+    /// Makes the task for a collector that takes traces at this URL, and the queue that feeds it.
     ///
-    /// Errors: the endpoint cannot be used, in words.
-    pub(crate) fn new(endpoint: &Url, metrics: &Metrics) -> Result<(SpanQueue, Self), String> {
-        let mut traces = endpoint.clone();
-        let path = endpoint.path().trim_end_matches('/');
-        if !path.ends_with("/v1/traces") {
-            traces.set_path(&format!("{path}/v1/traces"));
-        }
-        let address = EngineAddress::new(endpoint.clone(), None).map_err(|e| e.to_string())?;
+    /// Errors: the URL cannot be used, in words.
+    pub(crate) fn new(traces: &Url, metrics: &Metrics) -> Result<(SpanQueue, Self), String> {
+        // The path is part of what the exporter asks for.
+        let mut collector = traces.clone();
+        collector.set_path("");
+        let address = EngineAddress::new(collector, None).map_err(|e| e.to_string())?;
         let mut exporter = SpanExporter::builder()
             .with_http()
             .with_http_client(CollectorClient::new(address))

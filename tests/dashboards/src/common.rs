@@ -2,7 +2,7 @@
 
 use crate::{
     fields::{CellOptions, Link, Mapping, Property, Word},
-    panel::{PanelDraft, stat, table},
+    panel::{PanelDraft, chart, stat, table},
     query::{Expression, PanelUnit, of},
 };
 
@@ -273,4 +273,32 @@ pub(crate) fn breaker_words() -> Property {
         })
         .collect();
     Property::Mappings(vec![Mapping::Value(mapped)])
+}
+
+/// The requests that Crucible itself refused, by reason.
+pub(crate) fn refusals(size: (u32, u32)) -> PanelDraft {
+    chart(
+        "Refused, by reason",
+        "Requests that Crucible itself refused; the reason is the code in the answer's body. Failures of engines are on a panel of their own.",
+        size,
+    )
+    .query(
+        &of("crucible_rejected_total").with_no_engine().per_minute(&["reason", "code"]),
+        "{{code}} {{reason}}",
+    )
+    .drawn_as_bars()
+}
+
+/// The streams that did not reach their end, by cause.
+pub(crate) fn broken_streams(size: (u32, u32)) -> PanelDraft {
+    chart(
+        "Streams that broke off, by cause",
+        "Answers that had begun and did not reach their end.",
+        size,
+    )
+    .query(
+        &of("crucible_stream_aborted_total").per_minute(&["engine", "cause"]),
+        "{{engine}}: {{cause}}",
+    )
+    .drawn_as_bars()
 }

@@ -4,8 +4,9 @@
 
 use crate::{
     common::{
-        TO_ENGINE, TO_ENGINES, TO_STREAMS, engines_up, error_share, firing, generating_speed,
-        phases, reading_speed, residents, reuse_shown, text_mode, versions,
+        TO_ENGINE, TO_ENGINES, TO_STREAMS, broken_streams, engines_up, error_share, firing,
+        generating_speed, phases, reading_speed, refusals, residents, reuse_shown, text_mode,
+        versions,
     },
     layout::{dashboard, row},
     panel::{PanelDraft, bars, chart, heatmap, stat},
@@ -221,16 +222,7 @@ fn refused() -> Vec<PanelDraft> {
             &of("crucible_queue_wait_seconds").quantile(0.95, &["engine", "reason"]),
             "{{engine}}: {{reason}}",
         ),
-        chart(
-            "Refused, by reason",
-            "Requests that Crucible itself refused; the reason is the code in the answer's body. Failures of engines are on a panel of their own.",
-            (8, 7),
-        )
-        .query(
-            &of("crucible_rejected_total").with_no_engine().per_minute(&["reason", "code"]),
-            "{{code}} {{reason}}",
-        )
-        .drawn_as_bars()
+        refusals((8, 7))
         .value_link("Streams and faults", TO_STREAMS)
         .runbooks(&["CrucibleErrorRatioHigh", "CrucibleQueueRejecting"]),
         chart(
@@ -257,16 +249,7 @@ fn refused() -> Vec<PanelDraft> {
         .drawn_as_bars()
         .value_link("This engine", TO_ENGINE)
         .runbooks(&["CrucibleLoadFailing"]),
-        chart(
-            "Streams that broke off, by cause",
-            "Answers that had begun and did not reach their end.",
-            (8, 7),
-        )
-        .query(
-            &of("crucible_stream_aborted_total").per_minute(&["engine", "cause"]),
-            "{{engine}}: {{cause}}",
-        )
-        .drawn_as_bars()
+        broken_streams((8, 7))
         .value_link("Streams and faults", TO_STREAMS)
         .runbooks(&["CrucibleStreamsCut"]),
     ]

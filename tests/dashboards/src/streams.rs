@@ -1,7 +1,7 @@
 //! The dashboard *streams and faults*: what came in, how answers went out, and what went wrong where.
 
 use crate::{
-    common::{breaker_words, error_share_over_time, requests},
+    common::{breaker_words, broken_streams, error_share_over_time, refusals, requests},
     layout::{dashboard, row},
     panel::{PanelDraft, chart, timeline},
     query::{PanelUnit, of},
@@ -72,16 +72,7 @@ fn flow() -> Vec<PanelDraft> {
         )
         .query(&gap.quantile(0.5, &["engine"]), "{{engine}} p50")
         .query(&gap.quantile(0.95, &["engine"]), "{{engine}} p95"),
-        chart(
-            "Streams that broke off, by cause",
-            "Answers that had begun and did not reach their end.",
-            (8, 7),
-        )
-        .query(
-            &of("crucible_stream_aborted_total").per_minute(&["engine", "cause"]),
-            "{{engine}}: {{cause}}",
-        )
-        .drawn_as_bars()
+        broken_streams((8, 7))
         .runbooks(&["CrucibleStreamsCut"]),
         chart(
             "Clients that left, by phase",
@@ -143,16 +134,7 @@ fn faults() -> Vec<PanelDraft> {
             "{{engine}}: {{code}}",
         )
         .stacked(),
-        chart(
-            "Refused, by reason",
-            "Requests that Crucible itself refused; the reason is the code in the answer's body. Failures of engines are on a panel of their own.",
-            (8, 7),
-        )
-        .query(
-            &of("crucible_rejected_total").with_no_engine().per_minute(&["reason", "code"]),
-            "{{code}} {{reason}}",
-        )
-        .drawn_as_bars(),
+        refusals((8, 7)),
         timeline(
             "Circuit breakers",
             "Open: the engine failed several times in a row, and its requests are refused or go elsewhere. Trying: one request decides.",
