@@ -1,13 +1,33 @@
 //! The running instance at the configured address, which commands ask before they look at the
 //! engines themselves.
 
-use crucible_config::Config;
-use crucible_documents::running::{InstanceSearch, KEY_VARIABLE, RunningInstance, find_instance};
+use std::env;
 
-use crate::output::write_stderr;
+use clap::Args;
+use crucible_config::Config;
+use crucible_documents::running::{
+    InstanceSearch, KEY_VARIABLE, RunningInstance, find_instance, local_url,
+};
+
+use crate::{CommandFailure, output::write_stderr};
+
+/// The address at which clients look for Crucible where nothing else is set.
+const USUAL_URL: &str = "http://127.0.0.1:8484";
+
+const KEY_HELP: &str = "Client key, where Crucible wants one [default: $CRUCIBLE_KEY]";
 
 /// The end of a sentence on stderr about an instance that does not answer.
 pub const ENGINES_ASKED: &str = "the engines are asked directly, and may answer otherwise";
+
+/// The arguments that say which instance is asked, where it need not be the one of this configuration.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct InstanceArgs {
+    /// Address of Crucible, without /v1 [default: where it listens here]
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+    #[arg(long, value_name = "KEY", help = KEY_HELP)]
+    key: Option<String>,
+}
 
 /// Finds the running instance, or returns `None`. Where something else answers at its address, a
 /// line on stderr says so.
@@ -34,4 +54,92 @@ pub fn warn_unanswered(instance: &RunningInstance, path: &str, instead: &str) {
         "the instance at {} did not answer {path} in time, or not as this version does: {instead}",
         instance.address()
     ));
+}
+
+/// Says why a search at this address found no instance to ask; `None` where it found one.
+pub(crate) fn why_none(url: &str, search: &InstanceSearch) -> Option<String> {
+    match search {
+        InstanceSearch::Running(_) => None,
+        InstanceSearch::KeyWanted(at) => Some(format!(
+            "the Crucible at {at} wants a client key: give --key or set {KEY_VARIABLE}"
+        )),
+        InstanceSearch::Foreign(at) => Some(format!(
+            "the program at {at} is no Crucible of this version"
+        )),
+        InstanceSearch::Absent => Some(format!(
+            "no Crucible answers at {url}; start it with `crucible`"
+        )),
+    }
+}
+
+/// The URL without a path, whatever of `/v1`, `/api` and slashes was typed behind it.
+fn bare_url(typed: &str) -> Result<String, CommandFailure> {
+    let wrong = || {
+        CommandFailure::usage(format!(
+            "--url: found {typed:?}, expected the address of Crucible such as {USUAL_URL}"
+        ))
+    };
+    let with_scheme = if typed.contains("://") {
+        typed.to_owned()
+    } else {
+        format!("http://{typed}")
+    };
+    let url = url::Url::parse(&with_scheme).map_err(|_| wrong())?;
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+        return Err(wrong());
+    }
+    let known = ["/v1", "/api/v0", "/api", "/"];
+    let mut path = url.path().to_owned();
+    while let Some(rest) = known.iter().find_map(|end| path.strip_suffix(end)) {
+        path = rest.to_owned();
+    }
+    let origin = url.origin().ascii_serialization();
+    Ok(format!("{origin}{path}"))
+}
+
+// === impl InstanceArgs ===
+
+impl InstanceArgs {
+    /// The URL without a path: the one that was given, else where an instance of this configuration listens.
+    ///
+    /// # Errors
+    /// What was given is no address.
+    pub(crate) fn url(&self, config: &Config) -> Result<String, CommandFailure> {
+        match &self.url {
+            Some(url) => bare_url(url),
+            None => Ok(local_url(config).unwrap_or_else(|| USUAL_URL.to_owned())),
+        }
+    }
+
+    /// The client key: the one that was given, else the one of the environment.
+    pub(crate) fn key(&self) -> Option<String> {
+        self.key.clone().or_else(|| env::var(KEY_VARIABLE).ok())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_taken_as_people_type_it() {
+        for typed in [
+            "http://127.0.0.1:8484",
+            "http://127.0.0.1:8484/",
+            "127.0.0.1:8484/v1",
+            "http://127.0.0.1:8484/v1/",
+            "http://127.0.0.1:8484/v1/v1",
+            "http://127.0.0.1:8484/api/v0",
+            "http://127.0.0.1:8484//api/",
+        ] {
+            assert_eq!(bare_url(typed).unwrap(), "http://127.0.0.1:8484", "{typed}");
+        }
+        assert_eq!(
+            bare_url("https://x.example/ai/v1").unwrap(),
+            "https://x.example/ai"
+        );
+        for wrong in ["", "ftp://x", "http://"] {
+            assert!(bare_url(wrong).is_err(), "{wrong}");
+        }
+    }
 }

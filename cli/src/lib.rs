@@ -30,6 +30,7 @@ pub mod signals;
 pub mod sources;
 #[cfg(unix)]
 mod terminal;
+pub mod top;
 pub mod try_out;
 pub mod tunings;
 pub mod usage;

@@ -4,6 +4,8 @@
 //! listens there, and answers every path with some JSON, is none. What [`RunningInstance`] says later
 //! is then believed.
 
+mod events;
+
 use std::{
     env,
     fmt::Write as _,
@@ -17,6 +19,7 @@ use http::{Method, StatusCode};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
+pub use self::events::{EventsFailure, InstanceEvent, InstanceEvents};
 use crate::{
     ExplainDoc, StateDoc, VerifiedDoc,
     inspector::{InspectedDoc, InspectorDoc, InspectorSwitchDoc},
@@ -162,6 +165,19 @@ impl RunningInstance {
     pub async fn tunings(&self) -> Option<VerifiedDoc> {
         let tunings: VerifiedDoc = self.client.get("/crucible/tunings").await?;
         (tunings.report.tunings.len() == TUNINGS.len()).then_some(tunings)
+    }
+
+    /// The URL at which it answered.
+    pub fn url(&self) -> &str {
+        &self.client.url
+    }
+
+    /// Begins to read what happens there, from now on.
+    ///
+    /// # Errors
+    /// The instance is gone, or refuses the key.
+    pub async fn events(&self) -> Result<InstanceEvents, EventsFailure> {
+        InstanceEvents::begin(&self.client.url, self.client.key.as_deref()).await
     }
 
     /// Asks the instance where it would send this request body and why. The inner error is its

@@ -17,7 +17,7 @@
 
 mod of_view;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 use crucible_config::checked::{Device, EngineKind};
 use crucible_router::{
@@ -27,9 +27,14 @@ use crucible_router::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::number::unix_seconds;
+
 /// Engines, pools, waiting requests and requests in flight, all of one moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct StateDoc {
+    /// The program that says so; absent where no server was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<InstanceDoc>,
     /// Whether the folder of state is this Crucible's own; false where another one that runs owns it.
     pub owns_state: bool,
     /// Engines in configured order, then those that were discovered.
@@ -43,6 +48,15 @@ pub struct StateDoc {
     /// Conversations whose turns do not go on from each other, the latest first; at most 32.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub prefixes: Vec<BrokenPrefixDoc>,
+}
+
+/// A running Crucible: its version, and since when it runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstanceDoc {
+    /// The version of the program.
+    pub version: String,
+    /// The start of the process, in seconds since 1970.
+    pub started_unix: u64,
 }
 
 /// One engine in `GET /crucible/state`: what it is, how it is, and what it has.
@@ -244,6 +258,9 @@ pub struct WaiterDoc {
 pub struct InFlightDoc {
     /// The request's id.
     pub request_id: Arc<str>,
+    /// The client: `key NAME`, else its program and address; absent until that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<Arc<str>>,
     /// The engine that answers; null until it is chosen.
     pub engine: Option<Arc<str>>,
     /// The model that answers; null until it is chosen.
@@ -289,6 +306,18 @@ pub enum PrefillSource {
     Runner,
     /// Nobody reports them: they are predicted by the model's measured rate, or by a prior of the device.
     Estimate,
+}
+
+// === impl InstanceDoc ===
+
+impl InstanceDoc {
+    /// The document of an instance of this version that was started then.
+    pub fn new(version: &str, started: SystemTime) -> Self {
+        Self {
+            version: version.to_owned(),
+            started_unix: unix_seconds(started).unwrap_or_default(),
+        }
+    }
 }
 
 // === impl StateDoc ===

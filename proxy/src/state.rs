@@ -3,7 +3,7 @@
 mod live_feed;
 mod spellings;
 
-use std::{collections::HashMap, path::Path, sync::Arc};
+use std::{collections::HashMap, path::Path, sync::Arc, time::SystemTime};
 
 use crucible_config::LiveConfig;
 use crucible_documents::state::PrefillDoc;
@@ -65,6 +65,8 @@ pub struct AppParts {
     pub(crate) live: LiveFeed,
     /// The requests that are kept for a person to read, while that is switched on.
     pub(crate) inspector: Inspector,
+    /// The time at which the instance was started.
+    pub(crate) started: SystemTime,
 }
 
 // === impl AppState ===
@@ -97,6 +99,7 @@ impl AppState {
             probes: RwLock::default(),
             live: LiveFeed::default(),
             inspector: Inspector::default(),
+            started: SystemTime::now(),
         }))
     }
 }

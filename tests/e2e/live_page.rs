@@ -31,7 +31,7 @@ const PHONE: Window = Window {
 const RATE: &str = "a rate above 0";
 
 /// Two models of which one fits, with times that a person can follow.
-async fn slow_pair() -> (Sim, Crucible) {
+pub(crate) async fn slow_pair() -> (Sim, Crucible) {
     let mut options = Options::lmstudio(&["one=4GB", "two=4GB"]);
     options.load_time = Duration::from_millis(1500);
     options.rate = 30;

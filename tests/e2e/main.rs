@@ -40,6 +40,7 @@ mod doctor;
 mod embeddings;
 mod engine_paths;
 mod environment;
+mod event_readers;
 mod fallback;
 mod faults;
 mod findings;
@@ -121,6 +122,7 @@ mod terminal;
 mod texts;
 mod tls;
 mod tool_silence;
+mod top;
 #[cfg(unix)]
 mod try_fetch;
 mod usage;

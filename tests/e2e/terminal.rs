@@ -11,6 +11,7 @@ use crucible_sim::{Options, Sim};
 use crucible_tests::{
     binary,
     engines::{client, start},
+    process::free_port,
     rest::eventually,
 };
 use tempfile::TempDir;
@@ -151,11 +152,6 @@ impl Drop for Held {
         let _ = self.terminal.kill();
         let _ = self.terminal.wait();
     }
-}
-
-fn free_port() -> u16 {
-    let socket = TcpListener::bind("127.0.0.1:0").expect("a port");
-    socket.local_addr().expect("an address").port()
 }
 
 /// It runs; one that has ended and was not waited for does not.

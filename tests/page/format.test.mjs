@@ -1,15 +1,13 @@
 // Numbers, times and phases of the live page, and its reader of events: node --test tests/page
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
 import { bytes, ceiling, clock, count, duration, phase, share, size, wait } from "../../proxy/src/admin/page/format.js";
 import { eventParser } from "../../proxy/src/admin/page/stream.js";
 
-test("numbers are short and have their unit", () => {
-  assert.deepEqual([null, 512e6, 13.4e9].map(bytes), ["", "512 MB", "13.4 GB"]);
-  assert.deepEqual([950, 12300, 8.12e6].map(count), ["950", "12.3 k", "8.12 M"]);
-  assert.deepEqual([null, 0.44, 12.3, 185, 7800].map(duration), ["", "0.4 s", "12 s", "3 m 5 s", "2 h 10 m"]);
-});
+// The terminal view is held to the same cases (cli/src/top/words.rs).
+const cases = JSON.parse(readFileSync(new URL("words.json", import.meta.url)));
 
 test("kept requests have a size, a time and a cached share", () => {
   assert.deepEqual([640, 50_400, 8 << 20].map(size), ["640 bytes", "49.2 KiB", "8.0 MiB"]);
@@ -19,18 +17,10 @@ test("kept requests have a size, a time and a cached share", () => {
     ["98 % cached", "about 98 % cached", ""]);
 });
 
-test("a phase says how far a prompt is read, and who says so", () => {
-  const prefill = { ratio: 0.629, remaining_s: 13.2, source: "engine" };
-  assert.equal(phase({ phase: "prefill", prefill }), "reading the prompt, 62 %, 14 s left");
-  const guess = { ...prefill, source: "estimate", remaining_s: null };
-  assert.equal(phase({ phase: "prefill", prefill: guess }), "reading the prompt, about 62 %, longer than predicted");
-  assert.equal(phase({ phase: "stream" }), "answering");
-  assert.equal(phase({ phase: "of a later version" }), "of a later version");
-});
-
-test("what is waited for is said in words", () => {
-  assert.equal(wait("slot"), "for a free slot");
-  assert.equal(wait("of a later version"), "(of a later version)");
+test("numbers, times, phases and waits are said as in the terminal", () => {
+  for (const [name, say] of Object.entries({ bytes, count, duration, phase, wait })) {
+    for (const [value, text] of cases[name]) assert.equal(say(value), text, name + " of " + JSON.stringify(value));
+  }
 });
 
 test("the top of a chart is round and above every value", () => {

@@ -22,5 +22,6 @@ pub mod scripted;
 pub mod sse;
 pub mod target;
 pub mod tls;
+pub mod tmux;
 
 pub use process::Crucible;

@@ -2,6 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader, Read},
+    net::TcpListener,
     path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
     sync::{
@@ -19,6 +20,16 @@ use crate::binary;
 
 /// Longest wait for anything that a test waits for; generous, since the machine may be busy.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A port that was free a moment ago.
+///
+/// # Panics
+/// If there is none.
+#[must_use]
+pub fn free_port() -> u16 {
+    let socket = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    socket.local_addr().expect("an address").port()
+}
 
 /// A `crucible serve` with a configuration of its own.
 pub struct Crucible {

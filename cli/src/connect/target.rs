@@ -6,7 +6,7 @@ use crucible_config::Config;
 use crucible_documents::{
     StateDoc,
     explain::ContextDoc,
-    running::{InstanceSearch, KEY_VARIABLE, RunningInstance, find_instance_at, local_url},
+    running::{InstanceSearch, RunningInstance, find_instance_at},
 };
 use crucible_router::{catalog::ModelKind, view::Health};
 use serde_json::json;
@@ -15,15 +15,13 @@ use super::{
     client_program::ClientProgram,
     client_settings::{ASSUMED_CONTEXT, ChosenModel, ClientSettings},
 };
-use crate::CommandFailure;
-
-/// The address at which clients look for Crucible where nothing else is set.
-const USUAL_URL: &str = "http://127.0.0.1:8484";
+use crate::{
+    CommandFailure,
+    instance::{self, InstanceArgs},
+};
 
 /// The virtual model that every Crucible answers to.
 const AUTOMATIC: &str = "auto";
-
-const KEY_HELP: &str = "Client key, where Crucible wants one [default: $CRUCIBLE_KEY]";
 
 /// The tokens that an agent wants beside its first prompt, for answers and the next turns.
 const ROOM: u64 = 4096;
@@ -38,11 +36,8 @@ pub(crate) struct TargetArgs {
     /// [default: `default_model`, else a loaded one, else the first, else auto]
     #[arg(long, value_name = "NAME")]
     model: Vec<String>,
-    /// Address of Crucible, without /v1 [default: where it listens here]
-    #[arg(long, value_name = "URL")]
-    url: Option<String>,
-    #[arg(long, value_name = "KEY", help = KEY_HELP)]
-    key: Option<String>,
+    #[command(flatten)]
+    instance: InstanceArgs,
 }
 
 /// The settings for clients, and the way in which they were found.
@@ -68,14 +63,8 @@ impl ConnectTarget {
         args: &TargetArgs,
         client: &ClientProgram,
     ) -> Result<Self, CommandFailure> {
-        let url = match &args.url {
-            Some(url) => bare_url(url)?,
-            None => local_url(config).unwrap_or_else(|| USUAL_URL.to_owned()),
-        };
-        let key = args
-            .key
-            .clone()
-            .or_else(|| std::env::var(KEY_VARIABLE).ok());
+        let url = args.instance.url(config)?;
+        let key = args.instance.key();
         let mut notes = Vec::new();
         let running = running(&url, key.clone(), &mut notes).await;
         let names = if args.model.is_empty() {
@@ -117,18 +106,10 @@ async fn running(
     key: Option<String>,
     notes: &mut Vec<String>,
 ) -> Option<RunningInstance> {
-    notes.push(match find_instance_at(url, key).await {
+    match find_instance_at(url, key).await {
         InstanceSearch::Running(instance) => return Some(*instance),
-        InstanceSearch::KeyWanted(at) => {
-            format!("the Crucible at {at} wants a client key: give --key or set {KEY_VARIABLE}")
-        }
-        InstanceSearch::Foreign(at) => {
-            format!("the program at {at} is no Crucible of this version")
-        }
-        InstanceSearch::Absent => {
-            format!("no Crucible answers at {url}; start it with `crucible`")
-        }
-    });
+        other => notes.extend(instance::why_none(url, &other)),
+    }
     None
 }
 
@@ -140,31 +121,6 @@ fn assumed(model: &str) -> String {
         ""
     };
     format!("the context of {model} is not known: {ASSUMED_CONTEXT} is assumed{chosen}")
-}
-
-/// The URL without a path, whatever of `/v1`, `/api` and slashes was typed behind it.
-fn bare_url(typed: &str) -> Result<String, CommandFailure> {
-    let wrong = || {
-        CommandFailure::usage(format!(
-            "--url: found {typed:?}, expected the address of Crucible such as {USUAL_URL}"
-        ))
-    };
-    let with_scheme = if typed.contains("://") {
-        typed.to_owned()
-    } else {
-        format!("http://{typed}")
-    };
-    let url = url::Url::parse(&with_scheme).map_err(|_| wrong())?;
-    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
-        return Err(wrong());
-    }
-    let known = ["/v1", "/api/v0", "/api", "/"];
-    let mut path = url.path().to_owned();
-    while let Some(rest) = known.iter().find_map(|end| path.strip_suffix(end)) {
-        path = rest.to_owned();
-    }
-    let origin = url.origin().ascii_serialization();
-    Ok(format!("{origin}{path}"))
 }
 
 /// The model of someone who names none.
@@ -252,32 +208,5 @@ async fn explained(
         Some(Ok(explained)) => Ok(explained.context),
         Some(Err(refusal)) => Err(refusal.message),
         None => Ok(None),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_address_is_taken_as_people_type_it() {
-        for typed in [
-            "http://127.0.0.1:8484",
-            "http://127.0.0.1:8484/",
-            "127.0.0.1:8484/v1",
-            "http://127.0.0.1:8484/v1/",
-            "http://127.0.0.1:8484/v1/v1",
-            "http://127.0.0.1:8484/api/v0",
-            "http://127.0.0.1:8484//api/",
-        ] {
-            assert_eq!(bare_url(typed).unwrap(), "http://127.0.0.1:8484", "{typed}");
-        }
-        assert_eq!(
-            bare_url("https://x.example/ai/v1").unwrap(),
-            "https://x.example/ai"
-        );
-        for wrong in ["", "ftp://x", "http://"] {
-            assert!(bare_url(wrong).is_err(), "{wrong}");
-        }
     }
 }

@@ -16,10 +16,11 @@ use crate::number::{seconds, unix_seconds};
 // === impl StateDoc ===
 
 impl StateDoc {
-    /// Makes the document of what the router knows. The server adds the requests in flight, the prefixes that
-    /// broke and the prompts of each resident, which are empty here.
+    /// Makes the document of what the router knows. The server adds itself, the requests in flight, the
+    /// prefixes that broke and the prompts of each resident, which are absent here.
     pub fn of(view: &View) -> Self {
         Self {
+            instance: None,
             owns_state: view.owns_state,
             engines: view.engines.iter().map(EngineDoc::of).collect(),
             pools: pools(view),

@@ -12,6 +12,10 @@
 //! `GET /crucible/state`; one comes at once, then at most two a second, and none while nothing changes but the
 //! time. It is made once for all pages. An `inspector` says whether requests are kept, at once and whenever that or
 //! their list changes.
+//!
+//! A page that reads slowly misses states. One that takes nothing for `timeouts.client_stall` while there is
+//! something for it is given up, as every client that does not read; the system keeps little for a page, so
+//! that this is soon found out.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -28,7 +32,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{inspect, state};
-use crate::{reply, server::ClientPeer, state::AppState};
+use crate::{reply, request::ActiveRequest, server::ClientPeer, state::AppState};
 
 /// The time between two looks at the state while a page is open.
 const LOOK: Duration = Duration::from_millis(500);
@@ -53,18 +57,34 @@ struct OpenPage {
 pub(super) async fn events(
     State(app): State<AppState>,
     peer: Option<Extension<ClientPeer>>,
+    active: Option<Extension<Arc<ActiveRequest>>>,
     headers: HeaderMap,
 ) -> Response {
     let is_here = inspect::is_here(peer.as_deref(), &headers);
-    open(app, is_here)
+    open(app, peer.as_deref(), active.as_deref(), is_here)
 }
 
 /// The same for `metrics_listen`, where the inspector is not served.
-pub(super) async fn events_without_inspector(State(app): State<AppState>) -> Response {
-    open(app, false)
+pub(super) async fn events_without_inspector(
+    State(app): State<AppState>,
+    peer: Option<Extension<ClientPeer>>,
+    active: Option<Extension<Arc<ActiveRequest>>>,
+) -> Response {
+    open(app, peer.as_deref(), active.as_deref(), false)
 }
 
-fn open(app: AppState, is_here: bool) -> Response {
+fn open(
+    app: AppState,
+    peer: Option<&ClientPeer>,
+    active: Option<&Arc<ActiveRequest>>,
+    is_here: bool,
+) -> Response {
+    if let Some(active) = active {
+        active.note(|record| record.stream = true);
+    }
+    if let Some(peer) = peer {
+        peer.keep_little();
+    }
     let mut heartbeat = interval(HEARTBEAT);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let page = OpenPage {

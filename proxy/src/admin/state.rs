@@ -1,7 +1,12 @@
 //! `GET /crucible/state`: engines, pools, queue and the requests in flight at this moment.
 
+use std::sync::Arc;
+
 use axum::{extract::State, response::Response};
-use crucible_documents::{StateDoc, seconds, state::InFlightDoc};
+use crucible_documents::{
+    StateDoc, seconds,
+    state::{InFlightDoc, InstanceDoc},
+};
 use crucible_router::view::View;
 use tokio::time::Instant;
 
@@ -17,6 +22,7 @@ pub(super) fn now(app: &AppState) -> StateDoc {
     let view = app.router.fresh_view();
     let now = Instant::now();
     let mut state = StateDoc::of(&view);
+    state.instance = Some(InstanceDoc::new(env!("CARGO_PKG_VERSION"), app.started));
     for resident in state.pools.iter_mut().flat_map(|pool| &mut pool.residents) {
         resident.prompts = app.ledger.recent().of(&resident.engine, &resident.names);
     }
@@ -35,6 +41,9 @@ fn in_flight(active: &ActiveRequest, view: &View, now: Instant) -> InFlightDoc {
     let record = active.facts();
     InFlightDoc {
         request_id: active.id.clone(),
+        client: Some(record.client.as_str())
+            .filter(|client| !client.is_empty())
+            .map(Arc::from),
         engine: record.engine.clone(),
         model: record.model.clone(),
         reason: record.reason,

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use crucible_cli::{
     CommonArgs, OutputArgs, bench, check, config_show, connect, doctor, env, inspect, models,
-    output, replay, try_out, tunings, usage,
+    output, replay, top, try_out, tunings, usage,
 };
 
 /// One URL in front of LM Studio and Ollama.
@@ -51,6 +51,8 @@ enum CliCommand {
     Usage(usage::UsageArgs),
     /// Keep the next requests with their bodies in memory, and show them as they end
     Inspect(inspect::InspectArgs),
+    /// Show what happens in a running instance, in this terminal
+    Top(top::TopArgs),
     /// Tell which settings are in effect on the engines, and what to do about the others
     Doctor(doctor::DoctorArgs),
     /// Measure the profile against the engine's defaults on one engine and one of its models
@@ -113,6 +115,7 @@ impl CommandLine {
             Some(CliCommand::Replay(args)) => replay::run(&common, &args),
             Some(CliCommand::Usage(args)) => usage::run(&common, &args),
             Some(CliCommand::Inspect(args)) => inspect::run(&common, &args),
+            Some(CliCommand::Top(args)) => top::run(&common, &args),
             Some(CliCommand::Doctor(args)) => doctor::run(&common, &args),
             Some(CliCommand::Bench(args)) => bench::run(&common, &args),
             Some(CliCommand::Env(args)) => env::run(&common, &args),

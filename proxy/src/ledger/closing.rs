@@ -122,6 +122,8 @@ impl EndedRequest {
         }
         if self.request.endpoint != Endpoint::Admin {
             self.count_request(metrics, record, phases);
+        } else if record.stream && record.abort == Some(AbortCause::ClientSlow) {
+            metrics.page_dropped();
         }
         let engine = record.engine.as_deref();
         if let Some(kind) = record.error

@@ -247,6 +247,8 @@ families! {
         "Bound of client connections.";
     connections_evicted: Counter "crucible_connections_evicted_total" [] None by Server:
         "Client connections, idle or slow with their headers, that were closed for new ones, because all places were taken.";
+    pages_dropped: Counter "crucible_pages_dropped_total" [] None by Ledger:
+        "Readers of GET /crucible/events, such as open pages, that were given up because they did not read.";
     reload_success: Gauge "crucible_config_last_reload_success" [] None by Instance:
         "1 if the configuration was read without problems the last time.";
     reload_timestamp: Gauge "crucible_config_last_reload_timestamp_seconds" [] UnixSeconds by Instance:

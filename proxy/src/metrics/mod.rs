@@ -254,6 +254,11 @@ impl Metrics {
             .inc();
     }
 
+    /// Counts a reader of the events that was given up because it did not read.
+    pub fn page_dropped(&self) {
+        self.vectors().pages_dropped.with_label_values(EMPTY).inc();
+    }
+
     /// Returns a clock that measures the gaps between the events of one stream of this engine.
     pub fn stream_clock(&self, engine: &str) -> StreamClock {
         StreamClock::new(

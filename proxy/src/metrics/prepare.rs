@@ -39,6 +39,7 @@ impl Metrics {
         }
         v.label_overflow.with_label_values(&["model"]);
         v.connections_evicted.with_label_values(EMPTY);
+        v.pages_dropped.with_label_values(EMPTY);
         for sink in [EVENTS, STDERR, OTLP] {
             v.log_dropped.with_label_values(&[sink]);
         }

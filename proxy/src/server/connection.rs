@@ -97,6 +97,13 @@ impl ClientPeer {
         self.host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
     }
 
+    /// Lets the system keep little of what this client has not taken, from its present answer on: a client
+    /// that reads nothing of small events that come now and then stalls soon, and is given up after
+    /// [`ConnectionLimits::client_stall`].
+    pub fn keep_little(&self) {
+        self.state.keep_little();
+    }
+
     /// Whether it was given up because it did not read for too long.
     pub fn is_slow(&self) -> bool {
         self.state.is_slow()

@@ -15,6 +15,7 @@ mod service;
 mod slots;
 mod socket;
 mod state;
+mod unsent;
 
 use std::{
     io,

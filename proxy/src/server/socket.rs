@@ -89,6 +89,7 @@ impl ClientSocket {
         let begun = self.state.requests();
         if self.state.is_busy() {
             self.head_due = None;
+            self.state.bound_unsent(&self.stream);
         } else if begun != self.answered || self.head_due.is_none() {
             self.answered = begun;
             self.head_begun = false;
@@ -112,11 +113,7 @@ impl ClientSocket {
     pub(super) fn park(&mut self, ahead: Bytes) {
         self.follow_state();
         // Empty ones hold their buffer all the same.
-        self.ahead = if ahead.is_empty() {
-            Bytes::new()
-        } else {
-            ahead
-        };
+        self.ahead = Some(ahead).filter(|b| !b.is_empty()).unwrap_or_default();
     }
 
     /// Follows the bytes of a head as they come.

@@ -13,7 +13,9 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
-use tokio::sync::Notify;
+use tokio::{net::TcpStream, sync::Notify};
+
+use super::unsent;
 
 /// The state of one connection, which its socket, its service and its slot share.
 ///
@@ -33,6 +35,8 @@ pub(super) struct ConnectionState {
     stalled: AtomicBool,
     /// Whether the connection was given up because the client took nothing for too long.
     slow: AtomicBool,
+    /// Whether the system shall keep little of what the client has not taken.
+    keeps_little: AtomicBool,
     /// More of the body of the present request is to come.
     expecting_body: AtomicBool,
     /// Whether the connection only waits for the client to close.
@@ -72,6 +76,7 @@ impl ConnectionState {
             requests: AtomicU64::new(0),
             stalled: AtomicBool::new(false),
             slow: AtomicBool::new(false),
+            keeps_little: AtomicBool::new(false),
             expecting_body: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             busy: AtomicBool::new(false),
@@ -120,6 +125,21 @@ impl ConnectionState {
     /// Whether the connection was given up because the client took nothing for too long.
     pub(super) fn is_slow(&self) -> bool {
         self.slow.load(Ordering::Acquire)
+    }
+
+    /// Asks the socket to let the system keep little of what the client has not taken.
+    pub(super) fn keep_little(&self) {
+        self.keeps_little.store(true, Ordering::Release);
+    }
+
+    /// Bounds what the system keeps of a connection, where that was asked for.
+    pub(super) fn bound_unsent(&self, stream: &TcpStream) {
+        if self.keeps_little.load(Ordering::Acquire)
+            && self.keeps_little.swap(false, Ordering::AcqRel)
+            && let Err(error) = unsent::bound(stream)
+        {
+            tracing::debug!(%error, "the bytes that are kept for a reader were not bounded");
+        }
     }
 
     /// Notes whether more of the body of the present request is to come.

@@ -252,12 +252,13 @@ fn limits() -> Vec<PanelDraft> {
         .query(&of("crucible_retry_budget_remaining").min(&["engine"]), "{{engine}}").nothing("0 for every engine"),
         chart(
             "Lost log lines, folded names, evicted connections",
-            "Lines that a log lost; names of models beyond 200, which are counted as other; idle connections that were closed for new ones.",
+            "Lines that a log lost; names of models beyond 200, which are counted as other; idle connections that were closed for new ones; open pages that did not read.",
             (6, 7),
         )
         .query(&of("crucible_log_dropped_total").per_minute(&["sink"]), "log lines: {{sink}}")
         .query(&of("crucible_label_overflow_total").per_minute(&["label"]), "names: {{label}}")
         .query(&of("crucible_connections_evicted_total").per_minute(&[]), "connections")
+        .query(&of("crucible_pages_dropped_total").per_minute(&[]), "pages")
         .nothing("none")
         .runbooks(&["CrucibleLogDropping", "CrucibleLabelOverflow"]),
         timeline(

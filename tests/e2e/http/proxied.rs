@@ -1,7 +1,6 @@
 //! Behind nginx as it comes from the package: a stream is handed on as it comes.
 
 use std::{
-    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
@@ -10,6 +9,7 @@ use crucible_sim::Options;
 use crucible_tests::{
     chat::{body, header, open, post},
     engines::client,
+    process::free_port,
     rest::{at_rest, eventually},
 };
 use futures_util::StreamExt as _;
@@ -66,11 +66,6 @@ impl Drop for Nginx {
             let _ = self.child.wait();
         }
     }
-}
-
-fn free_port() -> u16 {
-    let socket = TcpListener::bind("127.0.0.1:0").expect("a port");
-    socket.local_addr().expect("an address").port()
 }
 
 fn program() -> PathBuf {

@@ -6,14 +6,17 @@ use std::{
     collections::BTreeSet,
     fs::File,
     io::ErrorKind,
-    net::TcpListener,
     path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use crucible_dashboards::folder;
-use crucible_tests::{engines::client, process::PATIENCE, rest::eventually};
+use crucible_tests::{
+    engines::client,
+    process::{PATIENCE, free_port},
+    rest::eventually,
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -53,12 +56,6 @@ pub(super) fn launched(command: &mut Command) -> Child {
         }
         Err(error) => panic!("{name}: {error}"),
     }
-}
-
-/// A port that was free a moment ago.
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("an address").port()
 }
 
 // === impl Prometheus ===

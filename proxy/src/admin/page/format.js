@@ -31,13 +31,14 @@ export function count(value) {
   return String(value);
 }
 
-/** 0.4 s, 12 s, 3 m 5 s, 2 h 10 m; empty for null. */
+/** 0.4 s, 12 s, 3 m 5 s, 2 h 10 m, 3 d 4 h; empty for null. */
 export function duration(seconds) {
   if (seconds == null) return "";
   if (seconds < 10) return seconds.toFixed(1) + " s";
   const whole = Math.round(seconds);
   if (whole < 60) return whole + " s";
   if (whole < 3600) return Math.floor(whole / 60) + " m " + (whole % 60) + " s";
+  if (whole >= 172800) return Math.floor(whole / 86400) + " d " + Math.floor((whole % 86400) / 3600) + " h";
   return Math.floor(whole / 3600) + " h " + Math.floor((whole % 3600) / 60) + " m";
 }
 

@@ -1,0 +1,200 @@
+//! Loads, evictions and answers of the last minutes, the newest first.
+
+use crucible_documents::timeline::{AnsweredRequest, TimelineEntry};
+use jiff::{Timestamp, tz::TimeZone};
+
+use super::{
+    super::{
+        watched::WatchedInstance,
+        words::{count, duration, plural, rate},
+    },
+    pane::{PaneCell, PaneColumn, PaneKind, PaneRow, TextTone, TopPane, detail, some_detail},
+};
+
+const COLUMNS: &[PaneColumn] = &[
+    PaneColumn::text("", (8, 8), 0),
+    PaneColumn::text("what", (8, 8), 1),
+    PaneColumn::text("model", (12, 16), 2),
+    PaneColumn::number("took", 8, 3),
+    PaneColumn::number("first", 7, 6),
+    PaneColumn::number("tok/s", 6, 5),
+    PaneColumn::number("prompt", 6, 7),
+    PaneColumn::number("answer", 6, 8),
+    PaneColumn::rest("outcome", (8, 12), 4),
+];
+
+pub(super) fn pane(watched: &WatchedInstance, zone: &TimeZone) -> TopPane {
+    let counted =
+        |of: fn(&TimelineEntry) -> bool| watched.entries.iter().filter(|entry| of(entry)).count();
+    let answers = counted(|entry| matches!(entry, TimelineEntry::Answer(_)));
+    let loads = counted(|entry| matches!(entry, TimelineEntry::Load { .. }));
+    let evictions = watched.entries.len() - answers - loads;
+    let (answers, loads, evictions) = (
+        plural(answers, "answer", "answers"),
+        plural(loads, "load", "loads"),
+        plural(evictions, "eviction", "evictions"),
+    );
+    TopPane {
+        kind: PaneKind::Events,
+        titles: vec![
+            format!("Last 15 minutes: {answers}, {loads}, {evictions}"),
+            "Last 15 minutes".to_owned(),
+            "Events".to_owned(),
+        ],
+        columns: COLUMNS,
+        rows: watched
+            .entries
+            .iter()
+            .rev()
+            .map(|entry| row(entry, zone))
+            .collect(),
+        empty: PaneCell::new("Nothing happened yet.").in_tone(TextTone::Muted),
+    }
+}
+
+/// The time of day of a moment given in milliseconds since 1970.
+fn time_of_day(at_ms: u64, zone: &TimeZone) -> String {
+    let at = i64::try_from(at_ms).ok();
+    let at = at.and_then(|at| Timestamp::from_millisecond(at).ok());
+    at.map_or_else(
+        || "--:--:--".to_owned(),
+        |at| zone.to_datetime(at).strftime("%H:%M:%S").to_string(),
+    )
+}
+
+/// The moment so many seconds later.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a float is cut at the bounds of the integer, and less than nothing is nothing"
+)]
+fn later(at_ms: u64, seconds: f64) -> u64 {
+    at_ms.saturating_add((seconds * 1000.0) as u64)
+}
+
+fn row(entry: &TimelineEntry, zone: &TimeZone) -> PaneRow {
+    match entry {
+        TimelineEntry::Load {
+            at_ms,
+            took_s,
+            engine,
+            model,
+            outcome,
+            trigger,
+        } => loaded((engine, model), (*at_ms, *took_s), (outcome, trigger), zone),
+        TimelineEntry::Eviction {
+            at_ms,
+            engine,
+            model,
+            reason,
+        } => evicted((engine, model), *at_ms, reason, zone),
+        TimelineEntry::Answer(answer) => answered(answer, zone),
+    }
+}
+
+fn loaded(
+    (engine, model): (&str, &str),
+    (at_ms, took_s): (u64, f64),
+    (outcome, trigger): (&str, &str),
+    zone: &TimeZone,
+) -> PaneRow {
+    let ended = time_of_day(later(at_ms, took_s), zone);
+    let (what, tone, why) = if outcome == "ok" {
+        ("loaded", TextTone::Plain, format!("for a {trigger}"))
+    } else {
+        ("no load", TextTone::Bad, outcome.to_owned())
+    };
+    let mut numbers = <[String; 5]>::default();
+    numbers[0] = duration(took_s);
+    let what = PaneCell::new(what).in_tone(tone);
+    let mut cells = cells(&ended, what, place(engine, model), &numbers);
+    cells.push(PaneCell::new(&why).in_tone(tone));
+    PaneRow {
+        key: format!("load {engine}/{model} {at_ms}"),
+        cells,
+        details: vec![
+            detail("load of", &format!("{engine}/{model}")),
+            detail("began", &time_of_day(at_ms, zone)),
+            detail("took", &duration(took_s)),
+            detail("outcome", outcome),
+            detail("caused by", trigger),
+        ],
+    }
+}
+
+fn evicted((engine, model): (&str, &str), at_ms: u64, reason: &str, zone: &TimeZone) -> PaneRow {
+    let at = time_of_day(at_ms, zone);
+    let what = PaneCell::new("evicted");
+    let mut cells = cells(&at, what, place(engine, model), &<[String; 5]>::default());
+    let why = reason.replace('_', " ");
+    cells.push(PaneCell::new(&why));
+    PaneRow {
+        key: format!("eviction {engine}/{model} {at_ms}"),
+        cells,
+        details: vec![
+            detail("left memory", &format!("{engine}/{model}")),
+            detail("at", &at),
+            detail("reason", &why),
+        ],
+    }
+}
+
+fn place(engine: &str, model: &str) -> PaneCell {
+    PaneCell::any_of(&[&format!("{engine}/{model}"), model])
+}
+
+fn cells(time: &str, what: PaneCell, place: PaneCell, numbers: &[String; 5]) -> Vec<PaneCell> {
+    let mut cells = vec![PaneCell::new(time).in_tone(TextTone::Muted), what, place];
+    cells.extend(numbers.iter().map(|number| PaneCell::new(number)));
+    cells
+}
+
+fn answered(answer: &AnsweredRequest, zone: &TimeZone) -> PaneRow {
+    let ended = time_of_day(later(answer.at_ms, answer.took_s), zone);
+    let (what, tone) = match (&*answer.outcome, answer.status) {
+        ("ok", 499) => ("left", TextTone::Warn),
+        ("ok", _) => ("answered", TextTone::Plain),
+        _ => ("failed", TextTone::Bad),
+    };
+    let first = answer.first_token_s.map(duration);
+    let speed = answer.tokens_per_second.map(rate);
+    let outcome = answer.outcome.replace('_', " ");
+    let numbers = [
+        duration(answer.took_s),
+        first.clone().unwrap_or_default(),
+        speed.clone().unwrap_or_default(),
+        count(answer.prompt_tokens),
+        count(answer.output_tokens),
+    ];
+    let mut cells = cells(
+        &ended,
+        PaneCell::new(what).in_tone(tone),
+        place(&answer.engine, &answer.model),
+        &numbers,
+    );
+    cells.push(PaneCell::new(if what == "failed" { &outcome } else { "" }).in_tone(tone));
+    let cached = answer
+        .cached_tokens
+        .map_or_else(String::new, |cached| format!(", {cached} of them cached"));
+    let mut details = vec![
+        detail("request", &answer.request_id),
+        detail("came", &time_of_day(answer.at_ms, zone)),
+        detail("engine", &answer.engine),
+        detail("model", &answer.model),
+        detail("outcome", &format!("{outcome}, status {}", answer.status)),
+        detail("waited", &duration(answer.queue_s)),
+        detail("first token after", first.as_deref().unwrap_or("none came")),
+        detail("took", &duration(answer.took_s)),
+        detail(
+            "prompt",
+            &format!("{} tokens{cached}", answer.prompt_tokens),
+        ),
+        detail("answer", &format!("{} tokens", answer.output_tokens)),
+    ];
+    details.extend(some_detail("tokens per second", speed));
+    PaneRow {
+        key: format!("answer {}", answer.request_id),
+        cells,
+        details,
+    }
+}

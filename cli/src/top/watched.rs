@@ -1,0 +1,204 @@
+//! The instance that is watched: its last state, its last minutes, and whether it still answers.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant, SystemTime},
+};
+
+use crucible_documents::{
+    StateDoc, VerifiedDoc,
+    running::{EventsFailure, InstanceEvent},
+    timeline::TimelineEntry,
+};
+
+use super::rates::TokenRates;
+
+/// The time for which an entry of the timeline is kept, as by the instance itself.
+const AGE: Duration = Duration::from_secs(15 * 60);
+
+/// The most entries that are kept, as by the instance itself.
+const MOST: usize = 2000;
+
+/// A moment on both clocks: the one for ages, and the one of dates.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ClockReading {
+    pub(super) instant: Instant,
+    /// Milliseconds since 1970.
+    pub(super) unix_ms: u64,
+}
+
+/// Everything that is known of the instance.
+#[derive(Debug)]
+pub(super) struct WatchedInstance {
+    /// The URL at which it is asked, without a path.
+    pub(super) url: String,
+    /// The loss of the connection, and since when; `None` while it is there.
+    pub(super) lost: Option<(EventsFailure, Instant)>,
+    /// The last state, and when it came.
+    pub(super) state: Option<(StateDoc, Instant)>,
+    /// The loads, evictions and answers of the last minutes, the oldest first.
+    pub(super) entries: VecDeque<TimelineEntry>,
+    /// How fast the requests in flight are answered.
+    pub(super) rates: TokenRates,
+    /// The settings as they were found on the engines; `None` until they are.
+    pub(super) settings: Option<VerifiedDoc>,
+    /// Whether the next timeline has all of the last minutes.
+    begins: bool,
+}
+
+/// Something that the connection to the instance tells.
+#[derive(Debug)]
+pub(super) enum FeedEvent {
+    /// The events of the instance begin, perhaps anew.
+    Connected,
+    /// One of them.
+    Event(InstanceEvent),
+    /// They ended, or did not begin.
+    Lost(EventsFailure),
+    /// The settings were looked at.
+    Settings(Box<VerifiedDoc>),
+}
+
+// === impl ClockReading ===
+
+impl ClockReading {
+    /// Reads both clocks.
+    pub(super) fn now() -> Self {
+        let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let millis = unix.map_or(0, |unix| unix.as_millis());
+        Self {
+            instant: Instant::now(),
+            unix_ms: u64::try_from(millis).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+// === impl WatchedInstance ===
+
+impl WatchedInstance {
+    /// An instance of which nothing is known yet.
+    pub(super) fn new(url: String) -> Self {
+        Self {
+            url,
+            lost: None,
+            state: None,
+            entries: VecDeque::new(),
+            rates: TokenRates::default(),
+            settings: None,
+            begins: true,
+        }
+    }
+
+    /// Takes what the connection tells.
+    pub(super) fn note(&mut self, event: FeedEvent, now: ClockReading) {
+        match event {
+            FeedEvent::Connected => {
+                self.lost = None;
+                self.begins = true;
+            }
+            FeedEvent::Event(InstanceEvent::State(state)) => {
+                self.rates.note(&state.in_flight, now.instant);
+                self.state = Some((*state, now.instant));
+            }
+            FeedEvent::Event(InstanceEvent::Timeline(entries)) => {
+                if std::mem::take(&mut self.begins) {
+                    self.entries.clear();
+                }
+                self.entries.extend(entries);
+                self.forget(now);
+            }
+            FeedEvent::Lost(failure) => {
+                let since = self.lost.map_or(now.instant, |(_, since)| since);
+                self.lost = Some((failure, since));
+            }
+            FeedEvent::Settings(settings) => self.settings = Some(*settings),
+        }
+    }
+
+    /// Drops the entries that are too old or too many.
+    fn forget(&mut self, now: ClockReading) {
+        let age = u64::try_from(AGE.as_millis()).unwrap_or(u64::MAX);
+        let oldest = now.unix_ms.saturating_sub(age);
+        let surplus = self.entries.len().saturating_sub(MOST);
+        self.entries.drain(..surplus);
+        while self
+            .entries
+            .front()
+            .is_some_and(|entry| begin_ms(entry) < oldest)
+        {
+            self.entries.pop_front();
+        }
+    }
+
+    /// The seconds since the state came; they stand still once the instance is gone.
+    pub(super) fn state_age(&self, now: Instant) -> f64 {
+        let until = self.lost.map_or(now, |(_, since)| since);
+        let came = self.state.as_ref().map(|(_, came)| *came);
+        came.map_or(0.0, |came| {
+            until.saturating_duration_since(came).as_secs_f64()
+        })
+    }
+}
+
+/// The begin of an entry, in milliseconds since 1970.
+fn begin_ms(entry: &TimelineEntry) -> u64 {
+    match entry {
+        TimelineEntry::Load { at_ms, .. } | TimelineEntry::Eviction { at_ms, .. } => *at_ms,
+        TimelineEntry::Answer(answer) => answer.at_ms,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn eviction(at_ms: u64) -> TimelineEntry {
+        TimelineEntry::Eviction {
+            at_ms,
+            engine: "gpu".into(),
+            model: "m".into(),
+            reason: "ttl".into(),
+        }
+    }
+
+    fn timeline(entries: Vec<TimelineEntry>) -> FeedEvent {
+        FeedEvent::Event(InstanceEvent::Timeline(entries))
+    }
+
+    #[test]
+    fn after_a_new_connection_the_last_minutes_are_not_doubled() {
+        let now = ClockReading {
+            instant: Instant::now(),
+            unix_ms: 1_000_000,
+        };
+        let mut watched = WatchedInstance::new("http://x".to_owned());
+        watched.note(FeedEvent::Connected, now);
+        watched.note(timeline(vec![eviction(999_000)]), now);
+        watched.note(timeline(vec![eviction(999_500)]), now);
+        assert_eq!(watched.entries.len(), 2);
+        watched.note(FeedEvent::Lost(EventsFailure::Gone), now);
+        let later = ClockReading {
+            instant: now.instant + Duration::from_secs(5),
+            ..now
+        };
+        watched.note(FeedEvent::Lost(EventsFailure::Gone), later);
+        assert_eq!(watched.lost, Some((EventsFailure::Gone, now.instant)));
+        watched.note(FeedEvent::Connected, later);
+        assert!(watched.lost.is_none());
+        watched.note(timeline(vec![eviction(999_000), eviction(999_500)]), later);
+        assert_eq!(watched.entries.len(), 2);
+    }
+
+    #[test]
+    fn old_entries_and_those_beyond_the_most_go() {
+        let at = |unix_ms| ClockReading {
+            instant: Instant::now(),
+            unix_ms,
+        };
+        let mut watched = WatchedInstance::new("http://x".to_owned());
+        watched.note(timeline((0..3000).map(eviction).collect()), at(3000));
+        assert_eq!(watched.entries.len(), MOST);
+        watched.note(timeline(vec![eviction(1_000_000)]), at(1_000_000));
+        assert_eq!(watched.entries.len(), 1);
+    }
+}
