@@ -193,7 +193,7 @@ fn advice_names_what_can_be_done_about_each_piece() {
         tracer.trace(FACTS, print(&self::tools(), &turn(1, 0, "s")), now);
         let next = tracer.trace(FACTS, print(tools, messages), now).unwrap();
         tracer.note_divergence(next, [client, "e", "m"].map(Arc::from), None, now);
-        told(&tracer.recent_divergences(now)[0])
+        advice_on(&tracer.recent_divergences(now)[0])
     };
     let clock = turn(1, 0, "y");
     assert!(
@@ -206,6 +206,6 @@ fn advice_names_what_can_be_done_about_each_piece() {
     assert!(broken("pi@::1", &rewritten, &tools()).contains("rewrites"));
 }
 
-fn told(broken: &BrokenPrefix) -> String {
+fn advice_on(broken: &BrokenPrefix) -> String {
     advice(&broken.client, broken.divergence)
 }
