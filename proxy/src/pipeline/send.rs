@@ -204,7 +204,9 @@ impl SentRequest {
         async move {
             let sent = {
                 // Prompts that came together go out together: each write alone wakes the engine's process.
-                tokio::task::yield_now().await;
+                if self.app.active.are_several() {
+                    tokio::task::yield_now().await;
+                }
                 let sending = std::pin::pin!(self.app.upstream.send(&prompt));
                 budget.wait(&self.active, self.sent_at, sending).await
             };

@@ -11,6 +11,7 @@ mod parts;
 mod step;
 mod time_limits;
 mod unsent;
+mod wake;
 
 use std::{
     collections::VecDeque,
@@ -34,6 +35,7 @@ use crate::{
             alarm::Alarm,
             looks::Looks,
             step::{Step, TURN},
+            wake::AnswerWaker,
         },
         clocks::Clocks,
         prefill::Prefill,
@@ -56,6 +58,7 @@ pub(crate) struct RelayBody<B> {
     buffer: usize,
     clocks: Clocks,
     alarm: Alarm,
+    wake: AnswerWaker,
     watch: Box<dyn Watch>,
     guard: Option<Box<dyn Send>>,
     prefill: Prefill,
@@ -96,6 +99,7 @@ where
             buffer: parts.buffer.max(1),
             clocks: Clocks::new(parts.budgets, parts.sent_at),
             alarm: Alarm::new(first, parts.ending),
+            wake: AnswerWaker::new(),
             watch: parts.watch,
             guard: Some(parts.guard),
             prefill: parts.prefill,
@@ -140,20 +144,13 @@ where
         self.out.iter().map(Bytes::len).sum()
     }
 
-    fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        if let Some(at) = self.handed_out.take() {
-            let pause = at.elapsed();
-            self.clocks.excuse(pause);
-            if pause > STALE_LOOK {
-                self.looks.forget();
-            }
-            self.alarm.excuse(at, pause);
-        }
+    /// Reads what is ready, up to the size of the buffer; pending where nothing more is.
+    fn poll_engine(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while !self.ended && self.ready_bytes() < self.buffer && self.turn < TURN {
-            match self.poll_step(cx) {
-                Poll::Ready(Step::Moved) => {}
-                Poll::Ready(Step::Ended(Ok(()))) => self.end(End::Complete),
-                Poll::Ready(Step::Ended(Err(error))) => {
+            match std::task::ready!(self.poll_step(cx)) {
+                Step::Moved => {}
+                Step::Ended(Ok(())) => self.end(End::Complete),
+                Step::Ended(Err(error)) => {
                     let error = self.watch.worded(error);
                     let written = self.transcode.fail(&error);
                     let event = written.unwrap_or_else(|| self.dialect.in_band(&error));
@@ -162,8 +159,27 @@ where
                     }
                     self.fail(&error);
                 }
-                Poll::Pending => break,
             }
+        }
+        Poll::Ready(())
+    }
+
+    fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if let Some(at) = self.handed_out.take() {
+            let pause = at.elapsed();
+            self.clocks.excuse(pause);
+            if pause > STALE_LOOK {
+                self.looks.forget();
+                self.wake.stay_awake();
+            }
+            self.alarm.excuse(at, pause);
+        }
+        if let Some(waker) = self.wake.woken(cx)
+            && self
+                .poll_engine(&mut Context::from_waker(&waker))
+                .is_ready()
+        {
+            self.wake.stay_awake();
         }
         if let Some(bytes) = self.join() {
             let now = Instant::now();

@@ -147,6 +147,11 @@ impl ActiveRequests {
         }
     }
 
+    /// Whether more than one request is active.
+    pub(crate) fn are_several(&self) -> bool {
+        self.live.lock().len() > 1
+    }
+
     /// All active requests, the oldest first.
     pub(crate) fn all(&self) -> Vec<Arc<ActiveRequest>> {
         let live = self.live.lock();

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
-    time::{Instant, Sleep, sleep_until},
+    time::Instant,
 };
 
 use super::{
@@ -45,7 +45,7 @@ pub(super) struct ClientSocket {
     /// Requests before the one that is awaited.
     answered: u64,
     head_clock: LazyClock,
-    stall_clock: Pin<Box<Sleep>>,
+    stall_clock: LazyClock,
     stalled: bool,
     on_refuse: OnRefuse,
     reply: Option<SocketReply>,
@@ -76,7 +76,7 @@ impl ClientSocket {
             head: HeadScan::default(),
             answered: 0,
             head_clock: LazyClock::new(due),
-            stall_clock: Box::pin(sleep_until(due)),
+            stall_clock: LazyClock::new(due),
             stalled: false,
             on_refuse,
             reply: None,
@@ -228,13 +228,12 @@ impl ClientSocket {
     }
 
     fn poll_stall(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if !self.stalled {
-            self.stalled = true;
+        if !std::mem::replace(&mut self.stalled, true) {
             self.state.stall(true);
-            let due = Instant::now() + self.limits.client_stall;
-            self.stall_clock.as_mut().reset(due);
+            self.stall_clock
+                .set(Instant::now() + self.limits.client_stall);
         }
-        ready!(self.stall_clock.as_mut().poll(cx));
+        ready!(self.stall_clock.poll(cx));
         self.state.give_up();
         Poll::Ready(Err(io::Error::new(
             io::ErrorKind::TimedOut,

@@ -83,7 +83,8 @@ where
             DueClock::Look => self.look(cx),
             DueClock::Heartbeat => {
                 self.clocks.spoke(now);
-                if !self.heartbeats {
+                // What is about to be sent keeps the connection alive as well.
+                if !self.heartbeats || !self.out.is_empty() {
                     return DueOutcome::Again;
                 }
                 self.out.extend(self.dialect.heartbeat());
