@@ -67,8 +67,7 @@ async fn answer(
             &active.id,
             &admitted,
         ));
-        let planned = planned.instrument(debug_span!("plan"));
-        let planned = lists_wait::noted(&active, planned).await;
+        let planned = lists_wait::noted(&active, planned.instrument(debug_span!("plan"))).await;
         planned.map_err(&respelled)?
     };
     active.note(|record| record.hops = Arc::clone(&demand.hops));
