@@ -1,4 +1,27 @@
 //! The trait that every client format implements.
+//!
+//! Whatever a client sends becomes a chat request, from which engines are asked:
+//!
+//! ```
+//! use bytes::Bytes;
+//! use crucible::dialect::{self, ClientRequest};
+//! use crucible_config::Config;
+//! use http::HeaderMap;
+//!
+//! let client = dialect::of_path("/v1/messages").unwrap();
+//! let chat = client.read(ClientRequest {
+//!     headers: &HeaderMap::new(),
+//!     body: Bytes::from_static(
+//!         br#"{"model":"m","max_tokens":9,"system":"Be brief.","messages":[{"role":"user","content":"Hi"}]}"#,
+//!     ),
+//!     config: &Config::builtin(),
+//! })?;
+//! assert_eq!(
+//!     chat.body,
+//!     r#"{"model":"m","messages":[{"role":"system","content":"Be brief."},{"role":"user","content":"Hi"}],"max_tokens":9}"#
+//! );
+//! # Ok::<(), crucible::error::Error>(())
+//! ```
 
 use std::fmt;
 

@@ -2,7 +2,14 @@
 //! function.
 //!
 //! A layer takes the parts that it needs, asks the service inside it whether it is ready, and calls
-//! the one that said so; so any of tower's own layers may be put between two of these.
+//! the one that said so; so any of tower's own layers may be put between two of these. At most 100 requests
+//! at once behind the guard, for example, are one line of `layers`:
+//!
+//! ```text
+//! .layer(GuardLayer::new(..))
+//! .layer(ConcurrencyLimitLayer::new(100))    // until the headers of the answer, as tower counts
+//! .layer(OpenedPathsLayer::new(..))
+//! ```
 
 mod catch_panic;
 mod cors;

@@ -1,6 +1,6 @@
 //! The life of a request after the guard: read, planned, granted a permit, filled in, translated, sent.
 //!
-//! [`answer`] is the handler and the line; `attempts` goes over the candidates of the plan; `stack` is
+//! [`answer`] is the handler; `attempts` goes over the candidates of the plan; `stack` is
 //! what each attempt passes. The steps stand in the files of their names.
 
 pub(crate) mod answer;

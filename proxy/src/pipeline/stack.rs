@@ -1,7 +1,14 @@
 //! The inner stack, which takes a request with a permit to the engine's answer.
 //!
 //! It is applied anew for each candidate of the plan, because the values that are filled in and the
-//! format of the request depend on the engine and the model.
+//! format of the request depend on the engine and the model:
+//!
+//! ```text
+//! RoutedRequest      the client's chat request, the candidate and its permit
+//!   DefaultsLayer    "temperature" is absent          -> 0.6, as the model's block says
+//!   TranslateLayer   the engine is an Ollama          -> POST /api/chat with `options`
+//!   SendService      the first event has come         -> the answer, whose body holds the permit
+//! ```
 
 use axum::response::Response;
 use tower::{Service, ServiceBuilder};

@@ -2,6 +2,33 @@
 //!
 //! An [`EngineTranscoder`] turns an engine's frames into chat events, a [`ClientTranscoder`] turns chat
 //! events into a client's, and [`chained`] makes one of both.
+//!
+//! One chat event on its way to a client of Ollama's API:
+//!
+//! ```
+//! use std::collections::VecDeque;
+//!
+//! use bytes::Bytes;
+//! use crucible::dialect::{self, ClientRequest};
+//! use crucible_config::Config;
+//! use http::HeaderMap;
+//!
+//! let chat = dialect::of_path("/api/chat").unwrap().read(ClientRequest {
+//!     headers: &HeaderMap::new(),
+//!     body: Bytes::from_static(br#"{"model":"m","messages":[{"role":"user","content":"Hi"}]}"#),
+//!     config: &Config::builtin(),
+//! })?;
+//! let mut transcoder = chat.writer.unwrap().transcoder();
+//! let mut lines = VecDeque::new();
+//! let event = b"data: {\"choices\":[{\"delta\":{\"content\":\"Hello\"}}]}\n\n";
+//! transcoder.push(Bytes::from_static(event), &mut lines)?;
+//! // {"model":"m","created_at":"...","message":{"role":"assistant","content":"Hello"},"done":false}
+//! assert!(lines[0].ends_with(b"\"content\":\"Hello\"},\"done\":false}\n"));
+//!
+//! transcoder.finish(&mut lines)?;
+//! assert!(lines[1].windows(11).any(|part| part == b"\"done\":true"));
+//! # Ok::<(), crucible::error::Error>(())
+//! ```
 
 use std::collections::VecDeque;
 
