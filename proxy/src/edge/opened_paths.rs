@@ -143,24 +143,7 @@ async fn forward(
         .router
         .engine_config(&engine.name)
         .and_then(|config| token_of(&config));
-    let (head, body) = request.into_parts();
-    let body = if body.is_end_stream() {
-        Body::empty()
-    } else {
-        Body::from_stream(decode::passing(body, &parts.config.current()))
-    };
-    let mut sent = Request::new(body);
-    *sent.method_mut() = head.method;
-    *sent.uri_mut() = passed_target(&opened.path, head.uri.query())?;
-    for name in &PASSED_ON {
-        if let Some(value) = head.headers.get(name) {
-            sent.headers_mut().insert(name, value.clone());
-        }
-    }
-    let active = head.extensions.get::<Arc<ActiveRequest>>();
-    if let Some(trace) = active.and_then(|active| active.trace_headers()) {
-        trace.add_to(sent.headers_mut());
-    }
+    let sent = passed_request(parts, opened, request)?;
     let upstream = &parts.upstream;
     let passed = upstream.pass(&engine.name, &address, token.as_deref(), sent);
     let (answer, body) = passed.await?.into_parts();
@@ -188,6 +171,33 @@ async fn forward(
     });
     *response.body_mut() = Body::new(body);
     Ok(response)
+}
+
+/// Returns the request for the engine: the client's, with those of its headers that an engine may have.
+fn passed_request(
+    parts: &ForwardParts,
+    opened: &Opened,
+    request: Request,
+) -> Result<Request, Error> {
+    let (head, body) = request.into_parts();
+    let body = if body.is_end_stream() {
+        Body::empty()
+    } else {
+        Body::from_stream(decode::passing(body, &parts.config.current()))
+    };
+    let mut sent = Request::new(body);
+    *sent.method_mut() = head.method;
+    *sent.uri_mut() = passed_target(&opened.path, head.uri.query())?;
+    for name in &PASSED_ON {
+        if let Some(value) = head.headers.get(name) {
+            sent.headers_mut().insert(name, value.clone());
+        }
+    }
+    let active = head.extensions.get::<Arc<ActiveRequest>>();
+    if let Some(trace) = active.and_then(|active| active.trace_headers()) {
+        trace.add_to(sent.headers_mut());
+    }
+    Ok(sent)
 }
 
 /// Path and query on the engine.
