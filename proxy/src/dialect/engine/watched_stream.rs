@@ -51,8 +51,8 @@ pub(crate) struct WatchedStream<W> {
     detector: StreamDetector,
     framer: EventFramer,
     cap: usize,
-    /// Whether the last event did not go on as it was.
-    dropped: bool,
+    /// Whether what was sent for the last event ends with the CR to which its LF may come.
+    takes_rest: bool,
 }
 
 // === impl WatchedStream ===
@@ -65,7 +65,7 @@ impl<W: EventWatch> WatchedStream<W> {
             detector: StreamDetector::new(),
             framer: EventFramer::new(cap),
             cap,
-            dropped: false,
+            takes_rest: false,
         }
     }
 
@@ -91,7 +91,7 @@ impl<W: EventWatch> WatchedStream<W> {
         let Self {
             framer,
             watch,
-            dropped,
+            takes_rest,
             ..
         } = self;
         let mut progress = StreamProgress::default();
@@ -101,8 +101,7 @@ impl<W: EventWatch> WatchedStream<W> {
                 FramedEvent::InFrame(range) => (&frame[range.clone()], Some(range.clone())),
                 FramedEvent::Joined(bytes) => (&bytes[..], None),
                 FramedEvent::Rest(range) => {
-                    // It shares the fate of its event.
-                    if !*dropped {
+                    if *takes_rest {
                         run = Some(range.clone());
                     }
                     return Ok(());
@@ -110,7 +109,13 @@ impl<W: EventWatch> WatchedStream<W> {
             };
             let action = watch.see(bytes, &mut progress);
             let released = watch.released();
-            *dropped = matches!(action, Ok(EventAction::Drop));
+            let sent = match &action {
+                Ok(EventAction::Forward) => Some(bytes),
+                Ok(EventAction::Replace(bytes)) => Some(&bytes[..]),
+                Ok(EventAction::Drop) => released.as_deref(),
+                Err(_) => None,
+            };
+            *takes_rest = sent.is_some_and(|sent| sent.ends_with(b"\r"));
             if let (Ok(EventAction::Forward), Some(range), None) = (&action, &range, &released) {
                 let start = run.as_ref().map_or(range.start, |run| run.start);
                 run = Some(start..range.end);
