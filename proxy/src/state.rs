@@ -114,6 +114,9 @@ impl AppState {
         self.update_prompts(&view);
         self.update_retry_budgets(&view);
         self.metrics.update_runtime();
+        let inspector = &self.inspector;
+        self.metrics
+            .update_inspector(inspector.is_on(), inspector.kept_bytes());
     }
 
     /// Shows how many requests to each engine may be sent a second time.

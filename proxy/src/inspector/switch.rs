@@ -186,6 +186,11 @@ impl Inspector {
         }
     }
 
+    /// Returns the bytes that all kept bodies take.
+    pub(crate) fn kept_bytes(&self) -> usize {
+        self.0.kept.lock().bytes()
+    }
+
     /// Returns a whole request by its number; `None` where it is not kept. It may take some time for large bodies.
     pub(crate) fn request(&self, number: u64) -> Option<InspectedDoc> {
         let kept = self.0.kept.lock();

@@ -285,6 +285,10 @@ families! {
         "Time in which the runtime's workers were busy, all workers together.";
     runtime_workers: Gauge "crucible_runtime_workers" [] None by Runtime:
         "Worker threads of Crucible's runtime.";
+    inspector_on: Gauge "crucible_inspector_on" [] None by Runtime:
+        "1 while the inspector keeps requests with their bodies, else 0.";
+    inspector_kept: Gauge "crucible_inspector_kept_bytes" [] Bytes by Runtime:
+        "Memory of the bodies that the inspector keeps.";
     build_info: Gauge "crucible_build_info" [VERSION, REVISION] None by Instance:
         "Always 1.";
     process_cpu: FloatCounter "process_cpu_seconds_total" [] Seconds by Process:

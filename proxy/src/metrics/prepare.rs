@@ -50,6 +50,8 @@ impl Metrics {
             &v.reload_timestamp,
             &v.runtime_tasks,
             &v.runtime_workers,
+            &v.inspector_on,
+            &v.inspector_kept,
         ] {
             gauge.with_label_values(EMPTY);
         }

@@ -1,4 +1,4 @@
-//! The runtime that Crucible runs on: its tasks, its workers and how busy they are.
+//! What the process keeps and runs on: its tasks, its workers and how busy they are, and the inspector.
 
 use prometheus::Counter;
 use tokio::runtime::Handle;
@@ -6,6 +6,15 @@ use tokio::runtime::Handle;
 use super::{EMPTY, Metrics};
 
 impl Metrics {
+    /// Shows whether the inspector is on, and the bytes of what it keeps.
+    pub(crate) fn update_inspector(&self, is_on: bool, kept_bytes: usize) {
+        let v = self.vectors();
+        let kept = f64::from(u32::try_from(kept_bytes).unwrap_or(u32::MAX));
+        v.inspector_kept.with_label_values(EMPTY).set(kept);
+        let is_on = f64::from(u8::from(is_on));
+        v.inspector_on.with_label_values(EMPTY).set(is_on);
+    }
+
     /// Brings the families of the runtime up to this moment; outside of a runtime nothing changes.
     pub(crate) fn update_runtime(&self) {
         let Ok(handle) = Handle::try_current() else {

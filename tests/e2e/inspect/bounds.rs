@@ -42,6 +42,12 @@ async fn an_inspector_full_of_30_mb_bodies_is_bounded_and_costs_no_request() {
     assert!(full < before + 200, "{before} MiB, then {full} MiB");
     let list = list(&crucible).await;
     assert!(list.dropped > 0 && !list.requests.is_empty(), "{list:?}");
+    let metrics = crucible_tests::chat::get(&crucible, "/metrics").await.text;
+    assert!(metrics.contains("crucible_inspector_on 1\n"), "{metrics}");
+    assert!(
+        !metrics.contains("crucible_inspector_kept_bytes 0\n"),
+        "{metrics}"
+    );
     let is_large = |row: &&InspectedRowDoc| row.received_bytes > Some(20_000_000);
     let row = list
         .requests

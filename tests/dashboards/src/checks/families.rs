@@ -13,7 +13,15 @@ use super::{
 use crate::queries;
 
 /// Families that are on no panel and in no rule, and why.
-const NOT_CHARTED: [(&str, &str); 2] = [
+const NOT_CHARTED: [(&str, &str); 4] = [
+    (
+        "crucible_inspector_on",
+        "switched by a person for some minutes, of which every open page tells",
+    ),
+    (
+        "crucible_inspector_kept_bytes",
+        "bounded, and part of the resident memory that is charted",
+    ),
     (
         "process_virtual_memory_bytes",
         "address space that is reserved, not memory that is used",
