@@ -9,7 +9,7 @@ use crucible_sim::Options;
 use crucible_tests::{
     Crucible, binary,
     chat::{body, post, stream},
-    engines::{engine, start},
+    engines::{client, engine, start},
     process::free_port,
     rest::{eventually, ready},
     tmux::Terminal,
@@ -251,6 +251,11 @@ async fn without_a_terminal_one_page_is_printed_as_plain_text() {
         }
         assert!(!out.chars().any(|c| c.is_control() && c != '\n'), "{out:?}");
     }
+    let switch = client().post(crucible.at("/crucible/inspect"));
+    let switched = switch.body("{\"minutes\": 5}").send().await;
+    assert_eq!(switched.expect("an answer").status(), 200);
+    let (_, out, _) = printed(&["--url", crucible.url()]);
+    assert!(out.contains("inspector until "), "{out}");
     let nobody = format!("http://127.0.0.1:{}", free_port());
     let (code, out, err) = printed(&["--url", &nobody]);
     assert_eq!((code, &*out), (1, ""));

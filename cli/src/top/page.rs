@@ -32,7 +32,7 @@ impl TopPage {
     /// The page of what is known at this moment, with times of day in this zone.
     pub(super) fn of(watched: &WatchedInstance, now: ClockReading, zone: &TimeZone) -> Self {
         Self {
-            headline: TopHeadline::of(watched, now),
+            headline: TopHeadline::of(watched, now, zone),
             panes: vec![
                 requests::pane(watched, now.instant),
                 memory::pane(watched, now.instant),

@@ -42,6 +42,8 @@ pub(super) struct WatchedInstance {
     pub(super) rates: TokenRates,
     /// The settings as they were found on the engines; `None` until they are.
     pub(super) settings: Option<VerifiedDoc>,
+    /// When the inspector ends, in milliseconds since 1970; `None` while it is off.
+    pub(super) inspector_ends_ms: Option<u64>,
     /// Whether the next timeline has all of the last minutes.
     begins: bool,
 }
@@ -85,6 +87,7 @@ impl WatchedInstance {
             entries: VecDeque::new(),
             rates: TokenRates::default(),
             settings: None,
+            inspector_ends_ms: None,
             begins: true,
         }
     }
@@ -106,6 +109,9 @@ impl WatchedInstance {
                 }
                 self.entries.extend(entries);
                 self.forget(now);
+            }
+            FeedEvent::Event(InstanceEvent::Inspector(status)) => {
+                self.inspector_ends_ms = status.ends_at_ms.filter(|_| status.on);
             }
             FeedEvent::Lost(failure) => {
                 let since = self.lost.map_or(now.instant, |(_, since)| since);

@@ -7,7 +7,7 @@ use futures_util::{Stream, StreamExt as _};
 use http::StatusCode;
 use serde_json::Value;
 
-use crate::{StateDoc, timeline::TimelineEntry};
+use crate::{StateDoc, inspector::InspectorStatusDoc, timeline::TimelineEntry};
 
 /// The longest time until a connection is there.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
@@ -23,6 +23,8 @@ pub enum InstanceEvent {
     /// The entries of the timeline that are new, the oldest first; the first event has those of the last
     /// 15 minutes. Kinds of entries that this version does not know are left out.
     Timeline(Vec<TimelineEntry>),
+    /// Whether the inspector keeps requests.
+    Inspector(InspectorStatusDoc),
 }
 
 /// The cause for which an instance gives no events, or no more of them.
@@ -105,6 +107,10 @@ impl InstanceEvent {
                 let entries: Vec<Value> = serde_json::from_str(data).map_err(foreign)?;
                 let known = entries.into_iter().map(serde_json::from_value);
                 Ok(Some(Self::Timeline(known.filter_map(Result::ok).collect())))
+            }
+            "inspector" => {
+                let status = serde_json::from_str(data).map_err(foreign)?;
+                Ok(Some(Self::Inspector(status)))
             }
             _ => Ok(None),
         }

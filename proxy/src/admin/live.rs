@@ -139,8 +139,8 @@ impl OpenPage {
             self.began = true;
             self.heartbeat.reset();
             let mut first = self.entries().to_vec();
-            first.extend_from_slice(&frame("state", &state::now(&self.app)));
             first.extend_from_slice(&self.inspector_status());
+            first.extend_from_slice(&frame("state", &state::now(&self.app)));
             return Some(first.into());
         }
         let draining = self.app.draining.clone();

@@ -101,10 +101,10 @@ fn draw_facts(
     let mut x = 0;
     for fact in &headline.facts {
         let gap = if x == 0 { 0 } else { 2 };
-        if x > 0 && usize::from(x + gap) + fact.width() > room {
+        let fits = |text: &&String| x == 0 || usize::from(x + gap) + width(text) <= room;
+        let Some(text) = fact.texts.iter().find(fits) else {
             break;
-        }
-        let text = fact.texts.first().map_or("", String::as_str);
+        };
         let at = (area.x + x + gap, area.y);
         x += gap + put(buffer, at, text, room, look.style(fact.tone));
     }

@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 
+use crucible_documents::{inspector::InspectorStatusDoc, running::InstanceEvent};
 use jiff::tz::TimeZone;
 use ratatui::{Terminal, backend::TestBackend, style::Color};
 use unicode_width::UnicodeWidthStr as _;
@@ -64,6 +65,25 @@ fn eighty_columns_show_all_panes_whole() {
     let drawn = include_str!("goldens/80x24.txt");
     let screen = on_screen(&page(), (80, 24));
     assert_eq!(screen, drawn.trim_end(), "now:\n{screen}");
+}
+
+#[test]
+fn every_screen_says_that_requests_are_kept_until_the_end_has_come() {
+    let mut watched = fixture::watched();
+    let status = InspectorStatusDoc {
+        on: true,
+        ends_at_ms: Some(fixture::now().unix_ms + 600_000),
+        kept: 3,
+        change: 1,
+        here: false,
+    };
+    let event = FeedEvent::Event(InstanceEvent::Inspector(status));
+    watched.note(event, fixture::now());
+    let screen = on_screen(&page_of(&watched), (80, 24));
+    assert!(screen.contains("inspector until 12:10:00"), "{screen}");
+    watched.inspector_ends_ms = Some(fixture::now().unix_ms);
+    let screen = on_screen(&page_of(&watched), (80, 24));
+    assert!(!screen.contains("inspector"), "{screen}");
 }
 
 #[test]

@@ -1,12 +1,12 @@
 //! Loads, evictions and answers of the last minutes, the newest first.
 
 use crucible_documents::timeline::{AnsweredRequest, TimelineEntry};
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::tz::TimeZone;
 
 use super::{
     super::{
         watched::WatchedInstance,
-        words::{count, duration, plural, rate},
+        words::{count, duration, plural, rate, time_of_day},
     },
     pane::{PaneCell, PaneColumn, PaneKind, PaneRow, TextTone, TopPane, detail, some_detail},
 };
@@ -50,16 +50,6 @@ pub(super) fn pane(watched: &WatchedInstance, zone: &TimeZone) -> TopPane {
             .collect(),
         empty: PaneCell::new("Nothing happened yet.").in_tone(TextTone::Muted),
     }
-}
-
-/// The time of day of a moment given in milliseconds since 1970.
-fn time_of_day(at_ms: u64, zone: &TimeZone) -> String {
-    let at = i64::try_from(at_ms).ok();
-    let at = at.and_then(|at| Timestamp::from_millisecond(at).ok());
-    at.map_or_else(
-        || "--:--:--".to_owned(),
-        |at| zone.to_datetime(at).strftime("%H:%M:%S").to_string(),
-    )
 }
 
 /// The moment so many seconds later.

@@ -2,12 +2,13 @@
 
 use crucible_documents::{StateDoc, running::EventsFailure, timeline::TimelineEntry};
 use crucible_router::view::Health;
+use jiff::tz::TimeZone;
 
 use super::{
     super::{
         rates::LastMinutes,
         watched::{ClockReading, WatchedInstance},
-        words::{duration, plural, rate},
+        words::{duration, plural, rate, time_of_day},
     },
     pane::{PaneCell, TextTone},
 };
@@ -37,7 +38,7 @@ pub(in crate::top) struct Sparkline {
 // === impl TopHeadline ===
 
 impl TopHeadline {
-    pub(super) fn of(watched: &WatchedInstance, now: ClockReading) -> Self {
+    pub(super) fn of(watched: &WatchedInstance, now: ClockReading, zone: &TimeZone) -> Self {
         let answers = watched.entries.iter().filter_map(|entry| match entry {
             TimelineEntry::Answer(answer) => Some(answer),
             TimelineEntry::Load { .. } | TimelineEntry::Eviction { .. } => None,
@@ -55,7 +56,7 @@ impl TopHeadline {
             .fold(now_rate, f64::max);
         let steps = minutes.tokens_per_second.iter();
         Self {
-            facts: facts(watched, now),
+            facts: facts(watched, now, zone),
             known: watched.state.is_some(),
             lost: lost(watched, now),
             first_token: Sparkline {
@@ -77,7 +78,7 @@ impl TopHeadline {
     }
 }
 
-fn facts(watched: &WatchedInstance, now: ClockReading) -> Vec<PaneCell> {
+fn facts(watched: &WatchedInstance, now: ClockReading, zone: &TimeZone) -> Vec<PaneCell> {
     let Some((state, _)) = &watched.state else {
         return vec![
             PaneCell::new("Crucible").in_tone(TextTone::Strong),
@@ -101,6 +102,12 @@ fn facts(watched: &WatchedInstance, now: ClockReading) -> Vec<PaneCell> {
         ))
     }));
     facts.push(engines(state));
+    // An instance that is gone, or asleep, cannot say that the end has come.
+    let ends = watched.inspector_ends_ms.filter(|ends| *ends > now.unix_ms);
+    facts.extend(ends.map(|ends| {
+        let long = format!("inspector until {}", time_of_day(ends, zone));
+        PaneCell::any_of(&[&long, "inspector on"]).in_tone(TextTone::Warn)
+    }));
     let loading = state
         .pools
         .iter()
