@@ -5,6 +5,7 @@ mod bounds;
 mod command;
 mod formats;
 mod page;
+mod page_end;
 mod turns;
 
 use crucible_documents::inspector::{InspectedDoc, InspectedRowDoc, InspectorDoc};

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::{ended, switch};
 
-const DESK: Window = Window {
+pub(super) const DESK: Window = Window {
     width: 1280,
     height: 900,
     dark: false,
@@ -28,7 +28,7 @@ const PHONE: Window = Window {
 /// What a page must show as text.
 const MARKUP: &str = "<img src=x onerror=document.title='broken'>";
 
-fn turn(clock: &str, said: &[&str]) -> Value {
+pub(super) fn turn(clock: &str, said: &[&str]) -> Value {
     let system = format!(
         "It is {clock}. {MARKUP} {}",
         "Read before you write. ".repeat(40)
@@ -41,7 +41,7 @@ fn turn(clock: &str, said: &[&str]) -> Value {
     json!({ "model": "one", "messages": messages })
 }
 
-async fn click(tab: &Tab<'_>, selector: &str) {
+pub(super) async fn click(tab: &Tab<'_>, selector: &str) {
     eventually("there is something to click", || async {
         let clicked = tab
             .eval(&format!(
@@ -109,7 +109,7 @@ async fn both_listeners() -> (Sim, Crucible) {
     (sim, crucible)
 }
 
-async fn banner_is_gone(tab: &Tab<'_>) {
+pub(super) async fn banner_is_gone(tab: &Tab<'_>) {
     eventually("the banner is gone", || async {
         let gone = tab
             .eval("document.getElementById('inspector-banner').hidden")

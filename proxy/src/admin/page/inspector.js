@@ -10,6 +10,12 @@ const DRAWN = 200_000;
 /** The rows on the page by the number of their request. */
 const rows = new Map();
 let chosen = null, session = null, reading = false, again = false;
+/** Grows with each drop of what is shown: an answer that was asked for before it comes too late. */
+let era = 0;
+/** Grows with each choice of a request: of two, the last one is shown. */
+let choice = 0;
+/** The timer of the end that the instance named, by which the texts go even if nobody says so. */
+let end = null;
 
 async function failure(response) {
   const body = await response.json().catch(() => null);
@@ -17,9 +23,15 @@ async function failure(response) {
 }
 
 async function turn(minutes) {
-  const response = await ask("crucible/inspect", {
-    method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ minutes }) });
-  by("inspector-state").textContent = response.ok ? "" : await failure(response);
+  let said = "";
+  try {
+    const response = await ask("crucible/inspect", {
+      method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ minutes }) });
+    if (!response.ok) said = await failure(response);
+  } catch {
+    said = "The inspector was not switched: Crucible was not reached.";
+  }
+  by("inspector-state").textContent = said;
 }
 
 function row(request) {
@@ -37,9 +49,12 @@ function row(request) {
 
 function listRows(list) {
   if (list.session !== session) {
-    session = list.session;
     clear();
+    session = list.session;
   }
+  if (!list.on) return;
+  clearTimeout(end);
+  end = setTimeout(dropInspected, 1000 * list.remaining_s);
   const kept = new Set(list.requests.map(request => request.number));
   for (const [number, element] of rows) {
     if (kept.has(number)) continue;
@@ -61,8 +76,11 @@ function listRows(list) {
 }
 
 function clear() {
+  era += 1;
+  clearTimeout(end);
   rows.clear();
   chosen = null;
+  session = null;
   by("inspected").replaceChildren();
   by("inspected-one").replaceChildren();
 }
@@ -74,9 +92,16 @@ async function list() {
     return;
   }
   reading = true;
-  const response = await ask("crucible/inspect").catch(() => null);
-  if (response?.ok) listRows(await response.json());
-  reading = false;
+  const begun = era;
+  try {
+    const response = await ask("crucible/inspect");
+    const read = response.ok ? await response.json() : null;
+    if (read && begun === era) listRows(read);
+  } catch {
+    // The stream of events ends too where Crucible is gone, and then nothing stays on the page.
+  } finally {
+    reading = false;
+  }
   if (again) {
     again = false;
     list();
@@ -175,30 +200,40 @@ async function choose(id, button) {
   chosen?.removeAttribute("aria-current");
   chosen = button;
   button.setAttribute("aria-current", "true");
-  const response = await ask("crucible/inspect/" + id.split("/").map(encodeURIComponent).join("/"));
-  if (response.ok) return shown(await response.json());
-  return fill(by("inspected-one"), make("p", { class: "bad" }, await failure(response)));
+  const [begun, mine] = [era, choice += 1];
+  const late = () => begun !== era || mine !== choice;
+  try {
+    const response = await ask("crucible/inspect/" + id.split("/").map(encodeURIComponent).join("/"));
+    const read = response.ok ? await response.json() : await failure(response);
+    if (late()) return;
+    if (response.ok) shown(read);
+    else fill(by("inspected-one"), make("p", { class: "bad" }, read));
+  } catch {
+    if (!late()) fill(by("inspected-one"), make("p", { class: "bad" }, "Crucible was not reached."));
+  }
+}
+
+/** Takes every text of a kept request off the page: at the end, after the switch, and when the stream is lost. */
+export function dropInspected() {
+  clear();
+  by("inspector-banner").hidden = true;
+  by("inspector-off").hidden = true;
+  by("inspector-on").textContent = "Keep requests";
+  by("inspector-state").textContent = "";
 }
 
 /** Shows whether requests are kept, on every page, and the list where this page may read it. */
 export function showInspector(status) {
-  const banner = by("inspector-banner");
-  banner.hidden = !status.on;
-  const end = status.on ? clock(status.ends_at_ms) : "";
-  const said = "The inspector is on until " + end + ": requests are kept with their bodies, in memory only.";
-  const link = status.here ? [make("a", { href: "#inspector-title" }, "Look at them")] : [];
-  if (status.on) fill(banner, said + " ", ...link);
   by("inspector-section").hidden = !status.here;
-  by("inspector-off").hidden = !status.on;
-  by("inspector-on").textContent = status.on ? "Begin the time anew" : "Keep requests";
-  if (!status.here) return;
-  if (status.on) {
-    list();
-  } else {
-    clear();
-    session = null;
-    by("inspector-state").textContent = "";
-  }
+  if (!status.on) return dropInspected();
+  const banner = by("inspector-banner");
+  banner.hidden = false;
+  const link = status.here ? [make("a", { href: "#inspector-title" }, "Look at them")] : [];
+  fill(banner, "The inspector is on until " + clock(status.ends_at_ms) +
+    ": requests are kept with their bodies, in memory only. ", ...link);
+  by("inspector-off").hidden = false;
+  by("inspector-on").textContent = "Begin the time anew";
+  if (status.here) list();
 }
 
 /** Listens to the switch. */

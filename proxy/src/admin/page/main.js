@@ -2,7 +2,7 @@
 
 import { by } from "./dom.js";
 import { listModels, listen } from "./ask.js";
-import { listenToSwitch, showInspector } from "./inspector.js";
+import { dropInspected, listenToSwitch, showInspector } from "./inspector.js";
 import { showSettings } from "./settings.js";
 import { showState } from "./state.js";
 import { ask, keepKey, key, readEvents } from "./stream.js";
@@ -58,6 +58,7 @@ async function follow() {
     try {
       const response = await ask("crucible/events");
       if (response.status === 401) {
+        dropInspected();
         say("a key is needed", "warn");
         await signIn();
         continue;
@@ -69,6 +70,7 @@ async function follow() {
     } catch {
       // Said below: an instance that ends and one that cannot be reached look alike here.
     }
+    dropInspected();
     say("not reached, trying again", "bad");
     await new Promise(resolve => setTimeout(resolve, AGAIN));
   }
