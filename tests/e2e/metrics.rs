@@ -5,6 +5,8 @@ mod machine;
 mod open_metrics;
 mod words;
 
+use std::time::Duration;
+
 use crucible_sim::{Fault, FaultKind, Options};
 use crucible_tests::{
     Crucible,
@@ -15,6 +17,11 @@ use crucible_tests::{
 };
 use futures_util::StreamExt as _;
 use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::sleep,
+};
 
 use self::open_metrics::{Samples, parse};
 
@@ -225,6 +232,58 @@ async fn a_wait_for_the_list_of_an_engine_is_no_time_of_crucibles_own() {
     let parts = spent(phases, &[]);
     assert!((whole - parts).abs() < 0.001, "{whole} s are {parts} s");
     logged(&crucible, "queue_s=").await;
+}
+
+/// A body that comes slowly is waited for, also by one who leaves before it is whole.
+#[tokio::test]
+async fn the_time_in_which_a_client_sends_is_no_time_of_crucibles_own() {
+    let sim = start(Options::openai(&["m"])).await;
+    let crucible = Crucible::start(&engine("e", "openai", &sim.url()));
+    ready(&crucible).await;
+    let mut long = body("m", "repeat 1");
+    long["metadata"] = json!({"padding": "x".repeat(1_000_000)});
+    let long = long.to_string().into_bytes();
+    let before = Metrics::of(&crucible).await;
+    let head = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\nconnection: close\r\n\r\n",
+        crucible.addr(),
+        long.len()
+    );
+    for whole in [true, false] {
+        let stream = TcpStream::connect(crucible.addr()).await;
+        let mut stream = stream.expect("a connection");
+        stream.write_all(head.as_bytes()).await.expect("a head");
+        let parts: Vec<&[u8]> = long.chunks(long.len() / 5 + 1).collect();
+        let sent = if whole { &parts[..] } else { &parts[..4] };
+        for part in sent {
+            sleep(Duration::from_millis(120)).await;
+            stream.write_all(part).await.expect("a part of the body");
+        }
+        if whole {
+            let mut answer = String::new();
+            let read = stream.read_to_string(&mut answer).await;
+            read.expect("an answer");
+            assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        } else {
+            sleep(Duration::from_millis(120)).await;
+        }
+    }
+    let after = settled(&crucible, &before, 2).await;
+    let spent = |family: &str, labels: &[(&str, &str)]| {
+        after.sum(family, labels) - before.sum(family, labels)
+    };
+    let phases = "crucible_request_phase_seconds_total";
+    for engine in ["e", "none"] {
+        let waited = spent(phases, &[("engine", engine), ("phase", "receive")]);
+        assert!(waited > 0.45, "{engine}: {waited} s");
+    }
+    let own = spent("crucible_overhead_seconds_sum", &[("endpoint", "chat")]);
+    assert!(own < 0.2, "{own} s");
+    let whole = spent("crucible_request_duration_seconds_sum", &[]);
+    let parts = spent(phases, &[]);
+    assert!((whole - parts).abs() < 0.001, "{whole} s are {parts} s");
+    logged(&crucible, "receive_s=").await;
 }
 
 #[tokio::test]

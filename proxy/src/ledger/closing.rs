@@ -206,6 +206,7 @@ impl EndedRequest {
                     reason = record.reason.map(Reason::as_str),
                     error = record.error.map(ErrorKind::code),
                     aborted = cause_of_abort(record).map(AbortCause::as_str),
+                    receive_s = (!phases.receive.is_zero()).then_some(phases.receive.as_secs_f64()),
                     queue_s = waited.then_some(phases.queue.as_secs_f64()),
                     load_s = seconds(phases.load),
                     prefill_s = seconds(phases.prefill),

@@ -9,7 +9,7 @@ use crate::{metrics::PhaseTimes, request::RequestFacts};
 /// Divides the time of a request from `started` to `ended`. Of a wait that a load was part
 /// of, the time of that load counts as load, or all where that is not known; `in_load` says that the client left during one. The time that an answer without a stream
 /// took is divided by the engine's own numbers, and is all generation where it tells none. The wait for the lists of
-/// engines before the plan counts as queue.
+/// engines before the plan counts as queue. The wait for bytes of the body is the client's.
 pub(super) fn of(
     record: &RequestFacts,
     started: Instant,
@@ -40,12 +40,13 @@ pub(super) fn of(
         }
     });
     PhaseTimes {
+        receive: record.body_wait,
         queue: queue + record.lists_wait,
         load,
         prefill,
         generate: engine.saturating_sub(prefill),
         own: (ended - started)
-            .saturating_sub(wait + record.lists_wait)
+            .saturating_sub(wait + record.lists_wait + record.body_wait)
             .saturating_sub(engine),
     }
 }
@@ -80,29 +81,33 @@ mod tests {
         }
     }
 
-    fn seconds(times: PhaseTimes) -> [u64; 5] {
+    fn seconds(times: PhaseTimes) -> [u64; 6] {
         let PhaseTimes {
+            receive,
             queue,
             load,
             prefill,
             generate,
             own,
         } = times;
-        [queue, load, prefill, generate, own].map(|time| time.as_secs())
+        [receive, queue, load, prefill, generate, own].map(|time| time.as_secs())
     }
 
     #[test]
     fn the_parts_of_a_request_are_its_whole_time() {
         let start = Instant::now();
         let told = |record: &RequestFacts| seconds(of(record, start, start + s(10), false));
-        assert_eq!(told(&record(start)), [2, 0, 2, 4, 2]);
+        assert_eq!(told(&record(start)), [0, 2, 0, 2, 4, 2]);
         let mut loaded = record(start);
         loaded.loaded = true;
-        assert_eq!(told(&loaded), [0, 2, 2, 4, 2]);
+        assert_eq!(told(&loaded), [0, 0, 2, 2, 4, 2]);
         assert_eq!(prefill(&loaded), Some(s(2)));
         let mut asked = record(start);
         asked.lists_wait = s(1);
-        assert_eq!(told(&asked), [3, 0, 2, 4, 1]);
+        assert_eq!(told(&asked), [0, 3, 0, 2, 4, 1]);
+        let mut slow = record(start);
+        slow.body_wait = s(1);
+        assert_eq!(told(&slow), [1, 2, 0, 2, 4, 1]);
     }
 
     #[test]
@@ -111,7 +116,7 @@ mod tests {
         let mut whole = record(start);
         whole.first_token_at = None;
         let told = |record: &RequestFacts| seconds(of(record, start, start + s(10), false));
-        assert_eq!(told(&whole), [2, 0, 0, 6, 2]);
+        assert_eq!(told(&whole), [0, 2, 0, 0, 6, 2]);
         let prompt = TimedTokens {
             tokens: 9,
             took: s(5),
@@ -123,7 +128,7 @@ mod tests {
             },
             ..Usage::default()
         });
-        assert_eq!(told(&whole), [2, 0, 5, 1, 2]);
+        assert_eq!(told(&whole), [0, 2, 0, 5, 1, 2]);
         assert_eq!(prefill(&whole), None);
     }
 
@@ -136,14 +141,14 @@ mod tests {
             queued_at: Some(start + s(1)),
             ..RequestFacts::default()
         };
-        assert_eq!(left(&waiting, false), [9, 0, 0, 0, 1]);
-        assert_eq!(left(&waiting, true), [0, 9, 0, 0, 1]);
+        assert_eq!(left(&waiting, false), [0, 9, 0, 0, 0, 1]);
+        assert_eq!(left(&waiting, true), [0, 0, 9, 0, 0, 1]);
         let reading = RequestFacts {
             first_token_at: None,
             answered_at: None,
             ..record(start)
         };
-        assert_eq!(left(&reading, false), [2, 0, 6, 0, 2]);
-        assert_eq!(left(&RequestFacts::default(), false), [0, 0, 0, 0, 10]);
+        assert_eq!(left(&reading, false), [0, 2, 0, 6, 0, 2]);
+        assert_eq!(left(&RequestFacts::default(), false), [0, 0, 0, 0, 0, 10]);
     }
 }

@@ -142,7 +142,7 @@ families! {
     request_duration: Histogram(DURATION) "crucible_request_duration_seconds" [ENDPOINT, ENGINE, STREAM] Seconds by Ledger:
         "From the request line read to the last byte to the client.";
     overhead: Histogram(OVERHEAD) "crucible_overhead_seconds" [ENDPOINT] Seconds by Ledger:
-        "Own time: total without waits for queue, load and engine.";
+        "Own time: total without waits for the client's body, queue, load and engine.";
     time_to_first_token: Histogram(FIRST_TOKEN) "crucible_time_to_first_token_seconds" [ENGINE, MODEL] Seconds by Ledger:
         "From the request to the first event with content, queue and load included.";
     first_token_ratio: Histogram(RATIO) "crucible_first_token_prediction_ratio" [ENGINE] Ratio by Ledger:
@@ -156,7 +156,7 @@ families! {
     prefill_remaining: Gauge "crucible_prefill_remaining_seconds" [ENGINE] Seconds by Requests:
         "The longest time that one of those prompts is expected to take yet.";
     request_phase: FloatCounter "crucible_request_phase_seconds_total" [ENGINE, REQUEST_PHASE] Seconds by Ledger:
-        "Time of the ended requests by what it was spent on; own is Crucible's own time.";
+        "Time of the ended requests by what it was spent on; receive is the wait for the client's body, own is Crucible's own time.";
     output_speed: Histogram(SPEED) "crucible_output_tokens_per_second" [ENGINE, MODEL] TokensPerSecond by Ledger:
         "Per finished stream: completion tokens after the first, by the time since the first.";
     tokens: Counter "crucible_tokens_total" [ENGINE, MODEL, TOKEN_TYPE] Tokens by Ledger:

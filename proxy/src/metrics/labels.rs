@@ -48,7 +48,8 @@ labels! {
 labels! {
     /// The part of a request's time that seconds are counted for.
     TimedPhase {
-        Queue = "queue", Load = "load", Prefill = "prefill", Generate = "generate", Own = "own",
+        Receive = "receive", Queue = "queue", Load = "load", Prefill = "prefill", Generate = "generate",
+        Own = "own",
     }
 }
 labels! {

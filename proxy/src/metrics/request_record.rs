@@ -8,9 +8,11 @@ use http::StatusCode;
 use super::labels::TimedPhase;
 use crate::{endpoint::Endpoint, usage::Usage};
 
-/// The time of a finished request by what it was spent on. The five parts together are the whole time.
+/// The time of a finished request by what it was spent on. The six parts together are the whole time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PhaseTimes {
+    /// The wait for bytes of the body that the client sends.
+    pub receive: Duration,
     /// The wait for a slot of a model that was loaded.
     pub queue: Duration,
     /// The part of the wait for a permit in which the model was loaded, or all of it where that time is not
@@ -69,6 +71,7 @@ impl PhaseTimes {
     /// The time that was spent on this part.
     pub(super) fn of(&self, phase: TimedPhase) -> Duration {
         match phase {
+            TimedPhase::Receive => self.receive,
             TimedPhase::Queue => self.queue,
             TimedPhase::Load => self.load,
             TimedPhase::Prefill => self.prefill,

@@ -173,6 +173,10 @@ fn phases(ended: &EndedSpan<'_>) -> Vec<(&'static str, Instant, Instant)> {
     let record = ended.record;
     let end = record.answered_at.unwrap_or(ended.at);
     let mut phases = Vec::new();
+    if !record.body_wait.is_zero() {
+        let started = ended.request.started;
+        phases.push(("receive", started, started + record.body_wait));
+    }
     if let Some(queued) = record.queued_at {
         let granted = record.granted_at.unwrap_or(ended.at);
         phases.push(("queue", queued, granted));

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use tracing::{Instrument as _, debug_span};
 
 use super::{
-    attempts, committed_head::CommittedHead, lists_wait, plan, planned_request::PlannedRequest,
+    attempts, committed_head::CommittedHead, plan, planned_request::PlannedRequest,
     residency::AskedModel,
 };
 use crate::{
@@ -29,7 +29,7 @@ use crate::{
     guard::AdmittedClient,
     relay::late,
     reply::or_refuse,
-    request::ActiveRequest,
+    request::{ActiveRequest, waits},
     state::AppState,
 };
 
@@ -67,7 +67,7 @@ async fn answer(
             &active.id,
             &admitted,
         ));
-        let planned = lists_wait::noted(&active, planned.instrument(debug_span!("plan"))).await;
+        let planned = waits::for_lists(&active, planned.instrument(debug_span!("plan"))).await;
         planned.map_err(&respelled)?
     };
     active.note(|record| record.hops = Arc::clone(&demand.hops));
@@ -135,7 +135,7 @@ pub(super) async fn received(
     let (head, body) = request.into_parts();
     let body = {
         let received = pin!(decode::receive(&head.headers, body, config));
-        received.instrument(debug_span!("body")).await?
+        waits::for_body(active, received.instrument(debug_span!("body"))).await?
     };
     if let Some(inspected) = active.inspected.get() {
         inspected.received(&body);

@@ -24,7 +24,7 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, timeout};
 
-use super::{answer::received, demand, lists_wait, plan};
+use super::{answer::received, demand, plan};
 use crate::{
     dialect::{
         chat::ChatRequest,
@@ -34,7 +34,7 @@ use crate::{
     guard::AdmittedClient,
     relay::collect::collect,
     reply::{self, add_notes, or_refuse},
-    request::ActiveRequest,
+    request::{ActiveRequest, waits},
     state::AppState,
     telemetry::trace_context::TraceHeaders,
     upstream::Prompt,
@@ -78,7 +78,7 @@ async fn answer(
         plan::first_refresh(&app.router).await;
         app.router.plan_asking(&demand).await
     };
-    let candidate = match lists_wait::noted(&active, planned).await {
+    let candidate = match waits::for_lists(&active, planned).await {
         Ok(planned) => planned.candidates.into_iter().next(),
         Err(refusal @ Refusal::UnknownModel { .. }) => return Err(refusal.into()),
         // Whether it could be served now does not change how long it is.

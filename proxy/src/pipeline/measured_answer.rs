@@ -21,7 +21,7 @@ use crate::{
     error::Error,
     guard::AdmittedClient,
     reply::or_refuse,
-    request::{ActiveRequest, RequestFacts},
+    request::{ActiveRequest, RequestFacts, waits},
     state::AppState,
 };
 
@@ -43,7 +43,8 @@ async fn answered(
 ) -> Result<Response, Error> {
     let config = app.config.current();
     let (mut head, body) = request.into_parts();
-    let body: Bytes = decode::receive(&head.headers, body, &config).await?;
+    let received = decode::receive(&head.headers, body, &config);
+    let body: Bytes = waits::for_body(&active, received).await?;
     head.headers.remove(header::CONTENT_ENCODING);
     head.headers.remove(header::CONTENT_LENGTH);
     let limits = AnswerLimits::of(&body, config.limits.json_depth);

@@ -17,7 +17,6 @@ mod engine_lease;
 mod engine_request;
 mod first_token;
 mod growth;
-mod lists_wait;
 pub(crate) mod measured_answer;
 mod overflow;
 pub(crate) mod passed_path;

@@ -28,7 +28,7 @@ use self::{
     passed_answer::PassedExchange,
     target::{EnginePath, PassingTarget},
 };
-use super::{lists_wait, plan::first_refresh};
+use super::plan::first_refresh;
 use crate::{
     body::{
         decode,
@@ -39,7 +39,7 @@ use crate::{
     guard::{self, AdmittedClient},
     inspector::SentToEngine,
     reply::or_refuse,
-    request::{ActiveRequest, PromptFacts, RequestPhase, TargetInstance},
+    request::{ActiveRequest, PromptFacts, RequestPhase, TargetInstance, waits},
     state::AppState,
 };
 
@@ -95,7 +95,7 @@ impl PassingRequest {
             let named = named.as_deref();
             self.of.target(router, named, &head.headers).await
         };
-        let target = lists_wait::noted(&self.active, target).await?;
+        let target = waits::for_lists(&self.active, target).await?;
         self.active.note(|record| {
             record.engine = Some(Arc::clone(&target.engine));
             record.model = Some(Arc::clone(&target.model));
@@ -146,7 +146,8 @@ impl PassingRequest {
         if self.of.path.method == "GET" {
             return Ok((Bytes::new(), None));
         }
-        let body = decode::receive(headers, body, config).await?;
+        let received = decode::receive(headers, body, config);
+        let body = waits::for_body(&self.active, received).await?;
         if let Some(inspected) = self.active.inspected.get() {
             inspected.received(&body);
         }

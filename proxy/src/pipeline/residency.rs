@@ -13,13 +13,13 @@ use crucible_router::plan::Candidate;
 use http::HeaderMap;
 use tokio::time::Instant;
 
-use super::{demand, lists_wait, plan};
+use super::{demand, plan};
 use crate::{
     dialect::chat::{ChatRequest, ResidencyRequest},
     error::{Error, ErrorKind},
     guard::AdmittedClient,
     reply::AnswerHead,
-    request::{ActiveRequest, RequestPhase},
+    request::{ActiveRequest, RequestPhase, waits},
     state::AppState,
 };
 
@@ -84,7 +84,7 @@ impl<'a> AskedModel<'a> {
             plan::first_refresh(&app.router).await;
             app.router.plan_asking(&demand).await
         };
-        let plan = lists_wait::noted(active, planned).await?;
+        let plan = waits::for_lists(active, planned).await?;
         let mut candidates = plan.candidates.into_iter();
         let Some(candidate) = candidates.next() else {
             return Err(Error::new(ErrorKind::Internal, "the plan is empty"));

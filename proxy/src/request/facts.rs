@@ -67,6 +67,8 @@ pub(crate) struct RequestFacts {
     pub(crate) status: Option<StatusCode>,
     /// The kind of error that ended it, before or after the first byte.
     pub(crate) error: Option<ErrorKind>,
+    /// The time in which bytes of the body were waited for.
+    pub(crate) body_wait: Duration,
     /// The time in which the lists of engines were waited for, before there was a plan.
     pub(crate) lists_wait: Duration,
     /// The beginning of the wait for a permit.

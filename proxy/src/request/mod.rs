@@ -5,6 +5,7 @@ mod active;
 mod facts;
 mod prefill;
 mod prompt_reading;
+pub(crate) mod waits;
 
 pub(crate) use self::{
     active::{ActiveRequest, ActiveRequestEntry, ActiveRequests},

@@ -4,6 +4,8 @@ import collections
 import struct
 import zlib
 
+import svg
+
 
 def chunks(data):
     at = 8
@@ -44,12 +46,13 @@ def unfiltered(kind, row, before):
 
 
 def shrink(path):
-    """Writes the picture anew, with the 256 most frequent colours."""
+    """Writes the picture anew, with the colours of the series and the most frequent others, 256 in all."""
     with open(path, "rb") as opened:
         pixels = [bytes(row) for row in rows(opened.read())]
     colors = [[row[i : i + 3] for i in range(0, len(row), 3)] for row in pixels]
     counted = collections.Counter(color for row in colors for color in row)
-    palette = [color for color, _ in counted.most_common(256)]
+    named = dict.fromkeys(bytes.fromhex(color[1:]) for color in (*svg.NAMED.values(), *svg.PALETTE))
+    palette = list(dict.fromkeys([*(one for one in named if one in counted), *(one for one, _ in counted.most_common(256))]))[:256]
     nearest = {color: number for number, color in enumerate(palette)}
     for color in counted:
         if color not in nearest:

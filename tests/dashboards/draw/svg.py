@@ -9,7 +9,7 @@ PALETTE = [
 ]
 NAMED = {
     "green": "#56a64b", "red": "#e02f44", "orange": "#ff780a", "yellow": "#e0b400", "blue": "#3274d9",
-    "purple": "#a352cc", "text": "#6b6d72",
+    "purple": "#a352cc", "super-light-blue": "#c0d8ff", "text": "#6b6d72",
 }
 
 

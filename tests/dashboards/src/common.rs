@@ -89,9 +89,11 @@ pub(crate) fn phases(draft: PanelDraft) -> PanelDraft {
         .named("load", "loading the model", "purple")
         .named("prefill", "reading the prompt", "blue")
         .named("generate", "generating", "green");
-    // Crucible's own time is a phase of requests, but nothing that goes on at a moment.
+    // The client's upload and Crucible's own time are phases of requests, but no panel tells their present state.
     if all {
-        draft.named("own", "Crucible itself", "red")
+        draft
+            .named("receive", "the client sends", "super-light-blue")
+            .named("own", "Crucible itself", "yellow")
     } else {
         draft
     }

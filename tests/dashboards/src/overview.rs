@@ -35,7 +35,7 @@ fn verdict() -> Vec<PanelDraft> {
     let share = spent.shown(&["phase"]).share_of(&spent.shown(&[]));
     let mut most = stat(
         "Most of the time goes to",
-        "The phase in which the ended requests of the time that is shown spent most of their time, and its share. Waiting: more requests than the engine takes at once. Loading: the model was not in memory. Reading the prompt: long prompts, or prompts that are read again. Generating: the engine writes, which is what one waits for gladly. Crucible itself: its own work, a bug if it is ever first.",
+        "The phase in which the ended requests of the time that is shown spent most of their time, and its share. The client sends: its request comes slowly. Waiting: more requests than the engine takes at once. Loading: the model was not in memory. Reading the prompt: long prompts, or prompts that are read again. Generating: the engine writes, which is what one waits for gladly. Crucible itself: its own work, a bug if it is ever first.",
         (6, 4),
     )
     .query(&share.greatest(), "{{phase}}")
@@ -276,7 +276,7 @@ fn own() -> Vec<PanelDraft> {
     vec![
         chart(
             "Own time of a request",
-            "What Crucible adds to a request: its time without waits for queue, load and engine.",
+            "What Crucible adds to a request: its time without waits for the client's body, queue, load and engine.",
             (6, 7),
         )
         .query(&overhead.quantile(0.5, &[]), "p50")

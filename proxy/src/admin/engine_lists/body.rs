@@ -9,15 +9,18 @@ use serde_json::Value;
 use crate::{
     body::decode,
     error::{Error, ErrorKind},
+    request::{ActiveRequest, waits},
 };
 
 /// The body of a request of Ollama's API, which is an object whatever its content type says.
 pub(super) async fn received(
+    active: &ActiveRequest,
     headers: &HeaderMap,
     body: Body,
     config: &Config,
 ) -> Result<Value, Error> {
-    let body: Bytes = decode::receive(headers, body, config).await?;
+    let received = decode::receive(headers, body, config);
+    let body: Bytes = waits::for_body(active, received).await?;
     if body.trim_ascii().is_empty() {
         return Err(Error::new(ErrorKind::InvalidJson, "missing request body"));
     }

@@ -1,6 +1,6 @@
 //! `/api/tags`, `/api/show`, `/api/ps`, `/api/version` and `/api/status`.
 
-use std::time::SystemTime;
+use std::{sync::Arc, time::SystemTime};
 
 use axum::{
     Extension,
@@ -22,6 +22,7 @@ use crate::{
     error::Error,
     guard::AdmittedClient,
     reply::{self, or_refuse},
+    request::ActiveRequest,
     state::AppState,
 };
 
@@ -63,20 +64,22 @@ pub(super) async fn status(State(app): State<AppState>) -> Response {
 
 pub(super) async fn show(
     State(app): State<AppState>,
+    Extension(active): Extension<Arc<ActiveRequest>>,
     Extension(admitted): Extension<AdmittedClient>,
     request: Request,
 ) -> Response {
-    or_refuse(described(&app, &admitted, request).await)
+    or_refuse(described(&app, &active, &admitted, request).await)
 }
 
 async fn described(
     app: &AppState,
+    active: &ActiveRequest,
     admitted: &AdmittedClient,
     request: Request,
 ) -> Result<Response, Error> {
     let config = app.config.current();
     let (head, body) = request.into_parts();
-    let body = received(&head.headers, body, &config).await?;
+    let body = received(active, &head.headers, body, &config).await?;
     let name = model_of(&body)?;
     let verbose = is_verbose(&body)?;
     let (engine, model) = find(app, &name).await?;

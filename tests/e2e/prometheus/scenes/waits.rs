@@ -11,7 +11,12 @@ use crucible_tests::{
     rest::{eventually, ready, state},
 };
 use futures_util::StreamExt as _;
-use tokio::task::JoinHandle;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    task::JoinHandle,
+    time::sleep,
+};
 
 use super::super::every_word::{Kept, LabelWords, Scene, Stage};
 
@@ -33,7 +38,7 @@ pub(super) const WAITS: Scene = Scene {
         LabelWords::of(
             "crucible_request_phase_seconds_total",
             "phase",
-            &["queue", "load", "prefill", "generate", "own"],
+            &["receive", "queue", "load", "prefill", "generate", "own"],
         ),
         LabelWords::of("crucible_model_evictions_total", "reason", &["limit"]),
     ],
@@ -52,6 +57,21 @@ fn asking(crucible: &Crucible, model: &str) -> JoinHandle<()> {
     })
 }
 
+/// A request whose body comes a while after its head.
+async fn sends_late(crucible: &Crucible) {
+    let mut stream = TcpStream::connect(crucible.addr())
+        .await
+        .expect("a connection");
+    let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\
+                content-type: application/json\r\ncontent-length: 2\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.expect("a head");
+    sleep(Duration::from_millis(200)).await;
+    stream.write_all(b"{}").await.expect("a body");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+}
+
 async fn waits(stage: Stage) -> Kept {
     let sim = start(Options {
         load_time: Duration::from_secs(4),
@@ -67,6 +87,7 @@ async fn waits(stage: Stage) -> Kept {
         ))
         .await;
     ready(&crucible).await;
+    sends_late(&crucible).await;
     let left = asking(&crucible, "a");
     let first = asking(&crucible, "a");
     eventually("a load", || async {
