@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fmt::Write as _, path::Path, time::Duration};
 
-use crucible_documents::{StateDoc, timeline::TimelineEntry};
+use crucible_documents::{StateDoc, inspector::InspectorStatusDoc, timeline::TimelineEntry};
 use crucible_sim::{Options, Sim};
 use crucible_tests::{
     Crucible,
@@ -286,6 +286,10 @@ async fn events_begin_with_all_that_is_known_and_end_when_crucible_does() {
             if answer.outcome == "ok" && answer.output_tokens == 3),
         "{entries:?}"
     );
+    let (name, data) = next_event(&mut stream, &mut rest).await.expect("an event");
+    assert_eq!(name, "inspector");
+    let inspector: InspectorStatusDoc = serde_json::from_str(&data).expect("a status");
+    assert!(!inspector.on && inspector.here, "{inspector:?}");
     let (name, data) = next_event(&mut stream, &mut rest).await.expect("an event");
     assert_eq!(name, "state");
     let state: StateDoc = serde_json::from_str(&data).expect("a state");
