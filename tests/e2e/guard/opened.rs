@@ -33,7 +33,8 @@ async fn manageable(name: &'static str) -> Scripted {
 }
 
 /// Method, path, the engine that the client names, status, the engine that is reached (in the order
-/// first, second, LM Studio, llama.cpp), its path, the body.
+/// first, second, LM Studio, llama.cpp), its path, the body. The queries tell `/slots` and `/props` from those that
+/// Crucible reads itself.
 type Case = (
     &'static str,
     &'static str,
@@ -55,8 +56,8 @@ const OPENED: [Case; 11] = [
     ("POST", "/api/v1/models/load", None, 200, 2, "/api/v1/models/load", "{}"),
     ("POST", "/models/load", None, 200, 3, "/models/load", "{\"model\": \"x\"}"),
     ("POST", "/v1/models/load", None, 200, 3, "/models/load", "{}"),
-    ("GET", "/slots", None, 200, 3, "/slots", ""),
-    ("POST", "/props", None, 200, 3, "/props", "{}"),
+    ("GET", "/slots?by=test", None, 200, 3, "/slots?by=test", ""),
+    ("POST", "/props?by=test", None, 200, 3, "/props?by=test", "{}"),
 ];
 
 #[tokio::test]
