@@ -58,7 +58,7 @@ pub struct InspectorStatusDoc {
 /// One kept request in short.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct InspectedRowDoc {
-    /// The number of the request, which grows by one with each that is kept.
+    /// The number of the request, which grows by one with each that is kept; `#NUMBER` names it beyond doubt.
     pub number: u64,
     /// The request's id.
     pub request_id: Arc<str>,
@@ -129,8 +129,10 @@ pub struct InspectedDoc {
     pub difference: Option<TurnDifferenceDoc>,
     /// One thing to do about a prompt that does not go on from the turn before; null where it does.
     pub fix: Option<String>,
-    /// The request as a command line for curl, whose key is a variable; null where the body is not kept whole.
+    /// The request as a command line for curl, whose key is a variable; null where it cannot be sent again.
     pub curl: Option<String>,
+    /// A sentence on why there is no command, or on what the command leaves out; null where it is complete.
+    pub curl_note: Option<String>,
 }
 
 /// A header of a kept request.
@@ -170,6 +172,9 @@ pub struct KeptTextDoc {
     pub text: String,
     /// The end of a text that is not kept whole; null for one that is.
     pub end: Option<String>,
+    /// The bytes in Base64 (RFC 4648, section 4) of a whole text that is no UTF-8; null for every other, of which
+    /// `text` has the bytes.
+    pub base64: Option<String>,
 }
 
 /// An answer without its format.
@@ -225,8 +230,11 @@ pub struct TurnDifferenceDoc {
     pub changes: Vec<PieceChangeDoc>,
     /// The difference of the lists of tools; null where they are the same.
     pub tools: Option<ToolsChangeDoc>,
-    /// The other members of the body that differ, such as `temperature 0.2 -> 0.7`.
+    /// The first of the other members of the body that differ, such as `temperature 0.2 -> 0.7`, and how many more do.
     pub settings: Vec<String>,
+    /// A sentence on the settings that differ and that the template of the model may write into the prompt, so that
+    /// messages that go on are no promise of a prompt that goes on; null where there are none.
+    pub template_warning: Option<String>,
     /// The place from which on the engine had to read anew; null where the prompt goes on from the one before.
     pub broken_at: Option<PrefixBreakDoc>,
 }
@@ -289,16 +297,28 @@ pub struct PrefixBreakDoc {
 // === impl InspectorDoc ===
 
 impl InspectorDoc {
-    /// Returns the row of the request that is named: `last` for the last one that has ended, a whole id, or the
-    /// beginning of exactly one.
+    /// Returns the row of the request that is named: `#` and its number, `last` for the last one that has ended, a
+    /// whole id, its number alone, or the beginning of exactly one id.
+    ///
+    /// Clients choose ids, so that several requests may have one: then the newest is named.
     pub fn named(&self, name: &str) -> Option<&InspectedRowDoc> {
         let newest = || self.requests.iter().rev();
+        let numbered = |digits: &str| {
+            let number: u64 = digits.parse().ok()?;
+            newest().find(|row| row.number == number)
+        };
+        if let Some(row) = name.strip_prefix('#').and_then(numbered) {
+            return Some(row);
+        }
         if name == "last" {
             return newest()
                 .find(|row| row.ended.is_some())
                 .or_else(|| newest().next());
         }
         if let Some(row) = newest().find(|row| *row.request_id == *name) {
+            return Some(row);
+        }
+        if let Some(row) = numbered(name) {
             return Some(row);
         }
         let mut begin_so = newest().filter(|row| row.request_id.starts_with(name));
@@ -356,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_named_by_last_its_id_or_the_beginning_of_one() {
+    fn a_request_is_named_by_its_number_last_its_id_or_the_beginning_of_one() {
         let doc = InspectorDoc {
             on: true,
             ends_at_ms: Some(1),
@@ -383,6 +403,19 @@ mod tests {
         assert_eq!(number("req_b"), Some(4));
         assert_eq!(number(""), None);
         assert_eq!(number("x"), None);
+        assert_eq!(number("#2"), Some(2));
+        assert_eq!(number("#5"), None);
+        assert_eq!(number("#"), None);
+        assert_eq!(number("2"), Some(2));
+        // Ids of clients that look like other names hide no request.
+        let mut doc = doc;
+        doc.requests[0].request_id = "last".into();
+        doc.requests[1].request_id = "4".into();
+        let number = |name| doc.named(name).map(|row| row.number);
+        assert_eq!(number("last"), Some(3));
+        assert_eq!(number("#1"), Some(1));
+        assert_eq!(number("4"), Some(2));
+        assert_eq!(number("#4"), Some(4));
         let text = serde_json::to_string(&doc).unwrap();
         assert_eq!(serde_json::from_str::<InspectorDoc>(&text).unwrap(), doc);
         assert_eq!(

@@ -58,6 +58,8 @@ async fn ended(crucible: &Crucible, count: usize) -> Vec<InspectedRowDoc> {
 }
 
 async fn shown(crucible: &Crucible, id: &str) -> InspectedDoc {
+    // The `#` of a number is no fragment.
+    let id = id.replace('#', "%23");
     let said = get(crucible, &format!("/crucible/inspect/{id}")).await;
     assert_eq!(said.status, 200, "{}", said.text);
     serde_json::from_str(&said.text).expect("a request")

@@ -1,7 +1,8 @@
 //! `/crucible/inspect`: the switch of the inspector, its list, and each kept request.
 //!
 //! Whoever reads it reads the prompts of others. So it is answered only to a program on this machine, by the address
-//! at the other end of the connection, and never to a page of another origin; keys hold here as everywhere.
+//! at the other end of the connection, that asks for this machine by a loopback name, and never to a page of another
+//! origin, also not to one whose name was made to lead here (DNS rebinding); keys hold here as everywhere.
 
 use axum::{
     Extension,
@@ -9,9 +10,9 @@ use axum::{
     response::Response,
 };
 use crucible_documents::inspector::InspectorSwitchDoc;
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri, header, uri::Authority};
 use serde::Serialize;
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use crate::{
     body::decode,
@@ -25,29 +26,78 @@ use crate::{
 const MOST_MINUTES: f64 = 60.0;
 
 /// The headers by which a proxy says that it asks for somebody else.
-const FORWARDING: [&str; 9] = [
-    "forwarded",
-    "via",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-proto",
-    "x-forwarded-server",
-    "x-real-ip",
+const FORWARDING: [&str; 12] = [
     "cf-connecting-ip",
+    "client-ip",
+    "fastly-client-ip",
+    "forwarded",
     "true-client-ip",
+    "via",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-envoy-external-address",
+    "x-forwarded",
+    "x-original-host",
+    "x-real-ip",
 ];
+
+/// The beginnings of more such headers, of which proxies add many.
+const FORWARDING_FAMILIES: [&str; 3] = ["tailscale-", "x-forwarded-", "x-original-forwarded-"];
 
 /// The header by which browsers say where the script that asks came from (Fetch Metadata).
 static SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Reports whether the reader of this request may use the inspector: a program on this machine that asks for itself.
-pub(super) fn is_here(peer: Option<&ClientPeer>, headers: &HeaderMap) -> bool {
-    let is_forwarded = FORWARDING.iter().any(|name| headers.contains_key(*name));
-    peer.is_some_and(ClientPeer::is_loopback) && !is_forwarded
+/// Reports whether the reader of this request may use the inspector: a program on this machine that asks for itself,
+/// at a loopback name.
+pub(super) fn is_here(peer: Option<&ClientPeer>, uri: &Uri, headers: &HeaderMap) -> bool {
+    peer.is_some_and(ClientPeer::is_loopback)
+        && !is_forwarded(headers)
+        && loopback_address(uri, headers).is_some()
 }
 
-/// Refuses who may not read prompts of others.
-fn admit(peer: Option<&ClientPeer>, headers: &HeaderMap) -> Result<(), Error> {
+fn is_forwarded(headers: &HeaderMap) -> bool {
+    headers.keys().map(HeaderName::as_str).any(|name| {
+        let is_of_family = |family: &&str| name.starts_with(*family);
+        FORWARDING.contains(&name) || FORWARDING_FAMILIES.iter().any(is_of_family)
+    })
+}
+
+/// Returns the address, with its port, at which the reader asks for this machine; `None` where the target or `Host`
+/// names another host than a loopback one, or neither names any. A page that was made to lead here by its name's
+/// address has that name as `Host`.
+fn loopback_address(uri: &Uri, headers: &HeaderMap) -> Option<Authority> {
+    let is_loopback = |authority: &Authority| {
+        let host = authority.host().to_ascii_lowercase();
+        let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
+        let name = host.strip_suffix('.').unwrap_or(&host);
+        // A name of a user before the host is in no `Host`, and none may get into a command.
+        if authority.as_str().contains('@') {
+            return false;
+        }
+        name == "localhost"
+            || name.ends_with(".localhost")
+            || bare
+                .unwrap_or(&host)
+                .parse()
+                .is_ok_and(|ip: IpAddr| ip.to_canonical().is_loopback())
+    };
+    let field = match headers.get(header::HOST) {
+        Some(field) => Some(
+            Authority::try_from(field.as_bytes())
+                .ok()
+                .filter(is_loopback)?,
+        ),
+        None => None,
+    };
+    let target = match uri.authority() {
+        Some(target) => Some(Some(target.clone()).filter(is_loopback)?),
+        None => None,
+    };
+    target.or(field)
+}
+
+/// Refuses who may not read prompts of others; returns the address at which Crucible was asked.
+fn admit(peer: Option<&ClientPeer>, uri: &Uri, headers: &HeaderMap) -> Result<Authority, Error> {
     let closed = |message| Err(Error::new(ErrorKind::EndpointClosed, message));
     if !peer.is_some_and(ClientPeer::is_loopback) {
         return closed(
@@ -55,17 +105,23 @@ fn admit(peer: Option<&ClientPeer>, headers: &HeaderMap) -> Result<(), Error> {
              at a loopback address such as http://127.0.0.1:8484 (`listen` needs one)",
         );
     }
-    if !is_here(peer, headers) {
+    if is_forwarded(headers) {
         return closed(
             "the inspector shows prompts, and this request comes through a proxy; ask Crucible directly, on its own \
              machine",
         );
     }
+    let Some(address) = loopback_address(uri, headers) else {
+        return closed(
+            "the inspector shows prompts, so it is asked only at a loopback name, which no page of another site can \
+             have: ask http://127.0.0.1 or http://localhost, with the port of Crucible",
+        );
+    };
     if !is_same_origin(headers) {
         let message = "the inspector shows prompts, and no page of another origin may read them";
         return Err(Error::new(ErrorKind::OriginNotAllowed, message));
     }
-    Ok(())
+    Ok(address)
 }
 
 /// Whether no browser asks, or one for a page of Crucible itself.
@@ -93,9 +149,10 @@ fn is_same_origin(headers: &HeaderMap) -> bool {
 pub(super) async fn list(
     State(app): State<AppState>,
     peer: Option<Extension<ClientPeer>>,
+    uri: Uri,
     headers: HeaderMap,
 ) -> Response {
-    or_refuse(admit(peer.as_deref(), &headers).map(|()| document(&app.inspector.document())))
+    or_refuse(admit(peer.as_deref(), &uri, &headers).map(|_| document(&app.inspector.document())))
 }
 
 /// Answers `POST /crucible/inspect`: on for some minutes, or off.
@@ -111,9 +168,10 @@ pub(super) async fn switch(
 pub(super) async fn off(
     State(app): State<AppState>,
     peer: Option<Extension<ClientPeer>>,
+    uri: Uri,
     headers: HeaderMap,
 ) -> Response {
-    or_refuse(admit(peer.as_deref(), &headers).map(|()| switch_off(&app)))
+    or_refuse(admit(peer.as_deref(), &uri, &headers).map(|_| switch_off(&app)))
 }
 
 /// Answers `GET /crucible/inspect/ID`.
@@ -121,13 +179,15 @@ pub(super) async fn one(
     State(app): State<AppState>,
     Path(id): Path<String>,
     peer: Option<Extension<ClientPeer>>,
+    uri: Uri,
     headers: HeaderMap,
 ) -> Response {
-    if let Err(error) = admit(peer.as_deref(), &headers) {
-        return reply::refuse(error);
-    }
+    let address = match admit(peer.as_deref(), &uri, &headers) {
+        Ok(address) => address,
+        Err(error) => return reply::refuse(error),
+    };
     // Its bodies may be large.
-    let found = tokio::task::spawn_blocking(move || found(&app, &id)).await;
+    let found = tokio::task::spawn_blocking(move || found(&app, &id, &address)).await;
     let failed = |_| {
         Err(Error::new(
             ErrorKind::Internal,
@@ -137,10 +197,10 @@ pub(super) async fn one(
     or_refuse(found.unwrap_or_else(failed))
 }
 
-fn found(app: &AppState, id: &str) -> Result<Response, Error> {
+fn found(app: &AppState, id: &str, address: &Authority) -> Result<Response, Error> {
     let list = app.inspector.document();
     let number = list.named(id).map(|row| row.number);
-    let request = number.and_then(|number| app.inspector.request(number));
+    let request = number.and_then(|number| app.inspector.request(number, address.as_str()));
     if let Some(request) = request {
         return Ok(document(&request));
     }
@@ -162,14 +222,23 @@ async fn switched(
     peer: Option<&ClientPeer>,
     request: Request,
 ) -> Result<Response, Error> {
-    admit(peer, request.headers())?;
+    admit(peer, request.uri(), request.headers())?;
     let config = app.config.current();
     let (head, body) = request.into_parts();
     let body = decode::receive(&head.headers, body, &config).await?;
-    let asked: InspectorSwitchDoc = serde_json::from_slice(&body).map_err(|error| {
+    let wrong = |error: &dyn std::fmt::Display| {
         let message = format!("the body must be such as {{\"minutes\": 10}}: {error}");
         Error::new(ErrorKind::InvalidJson, message)
-    })?;
+    };
+    // A list would be read as the members of the object in their order.
+    if body
+        .trim_ascii_start()
+        .first()
+        .is_some_and(|first| *first != b'{')
+    {
+        return Err(wrong(&"it is no object"));
+    }
+    let asked: InspectorSwitchDoc = serde_json::from_slice(&body).map_err(|error| wrong(&error))?;
     if !(0.0..=MOST_MINUTES).contains(&asked.minutes) {
         let message = format!(
             "minutes must be between 0 and {MOST_MINUTES}, not {}",
@@ -206,6 +275,46 @@ fn document(document: &impl Serialize) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_loopback_names_are_answered() {
+        let of = |target: &'static str, host: Option<&'static str>| {
+            let host = host.map(|host| (header::HOST, HeaderValue::from_static(host)));
+            let address = loopback_address(&Uri::from_static(target), &host.into_iter().collect());
+            address.map(|address| address.to_string())
+        };
+        for host in [
+            "127.0.0.1:8484",
+            "127.1.2.3",
+            "[::1]:8484",
+            "localhost:9000",
+            "LOCALHOST.",
+            "crucible.localhost",
+        ] {
+            assert_eq!(of("/crucible/inspect", Some(host)).as_deref(), Some(host));
+        }
+        for host in [
+            "x.local:18500",
+            "x.internal",
+            "evil.example.com",
+            "192.168.1.2:8484",
+            "localhost.evil.example.com",
+            "notlocalhost",
+            "127.0.0.1.evil.example.com",
+            "evil.example.com@127.0.0.1",
+            "",
+        ] {
+            assert_eq!(of("/crucible/inspect", Some(host)), None, "{host}");
+        }
+        assert_eq!(of("/crucible/inspect", None), None);
+        let target = "http://127.0.0.1:8484/crucible/inspect";
+        assert_eq!(of(target, Some("x.local")), None);
+        assert_eq!(
+            of("http://x.local/crucible/inspect", Some("127.0.0.1")),
+            None
+        );
+        assert_eq!(of(target, None).as_deref(), Some("127.0.0.1:8484"));
+    }
 
     #[test]
     fn only_pages_of_crucible_itself_may_read() {

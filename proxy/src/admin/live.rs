@@ -23,7 +23,7 @@ use axum::{Extension, body::Body, extract::State, response::Response};
 use bytes::Bytes;
 use crucible_documents::{StateDoc, timeline::TimelineEntry};
 use futures_util::stream;
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue, Uri, header};
 use serde::Serialize;
 use tokio::{
     sync::watch,
@@ -58,9 +58,10 @@ pub(super) async fn events(
     State(app): State<AppState>,
     peer: Option<Extension<ClientPeer>>,
     active: Option<Extension<Arc<ActiveRequest>>>,
+    uri: Uri,
     headers: HeaderMap,
 ) -> Response {
-    let is_here = inspect::is_here(peer.as_deref(), &headers);
+    let is_here = inspect::is_here(peer.as_deref(), &uri, &headers);
     open(app, peer.as_deref(), active.as_deref(), is_here)
 }
 

@@ -115,18 +115,15 @@ impl KeptRequest {
         }
     }
 
-    /// Returns the whole request.
-    pub(super) fn document(&self) -> InspectedDoc {
+    /// Returns the whole request. `address` is the Crucible that the command of the document asks.
+    pub(super) fn document(&self, address: &str) -> InspectedDoc {
         let difference = self.compared.as_ref();
         let difference = difference.and_then(|compared| compared.difference.as_deref());
         // What differs only in what was taken out before it was sent is no break.
         let is_broken = difference.is_none_or(|found| found.broken_at.is_some());
-        let body = self.received.as_ref().map(|body| body.whole());
-        let curl = match body {
-            // No body was read.
-            None => Some(curl::command(&self.head, None)),
-            Some(whole) => whole.map(|body| curl::command(&self.head, Some(body))),
-        };
+        let body = curl::body(&self.head, self.received.as_deref());
+        let curl_note = body.err().or_else(|| curl::left_out(&self.head));
+        let curl = body.map(|body| curl::command(&self.head, body, address));
         InspectedDoc {
             row: self.row(),
             headers: self.head.headers.clone(),
@@ -144,7 +141,8 @@ impl KeptRequest {
                 .as_ref()
                 .filter(|_| is_broken)
                 .and_then(|end| end.fix.clone()),
-            curl,
+            curl: curl.ok(),
+            curl_note: curl_note.map(str::to_owned),
         }
     }
 }

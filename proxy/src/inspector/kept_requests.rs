@@ -1,4 +1,4 @@
-//! The kept requests: a list with bounds for its number and its bytes, from which the oldest go first.
+//! The kept requests: a list with bounds for its number and its bytes, from which the oldest that have ended go first.
 //!
 //! It is plain data: time is an argument, and it knows nothing of the server. A request is in it from its first byte
 //! on, so that the bodies of running requests count too.
@@ -122,7 +122,7 @@ impl KeptRequests {
         Some(self.next)
     }
 
-    /// Changes a request that is still kept, and drops the oldest ones where there is no room for what was added.
+    /// Changes a request that is still kept, and drops others where there is no room for what was added.
     pub(super) fn update(&mut self, number: u64, change: impl FnOnce(&mut KeptRequest)) {
         let Some(at) = self.place(number) else {
             return;
@@ -188,16 +188,18 @@ impl KeptRequests {
         (self.session, self.dropped, self.change)
     }
 
-    /// The place of a request; numbers grow without gaps.
+    /// The place of a request; numbers grow, with gaps where requests had to go.
     fn place(&self, number: u64) -> Option<usize> {
-        let first = self.requests.front()?.number;
-        usize::try_from(number.checked_sub(first)?).ok()
+        let found = self.requests.binary_search_by_key(&number, |r| r.number);
+        found.ok()
     }
 
-    /// Drops the oldest requests until the bounds are met.
+    /// Drops requests until the bounds are met: the oldest that has ended, since a slow answer is what is looked for,
+    /// or the oldest where all of them are still answered.
     fn bound(&mut self) {
         while self.requests.len() > MOST_REQUESTS || self.bytes > MOST_BYTES {
-            let Some(oldest) = self.requests.pop_front() else {
+            let ended = self.requests.iter().position(|r| r.end.is_some());
+            let Some(oldest) = self.requests.remove(ended.unwrap_or(0)) else {
                 return;
             };
             self.bytes -= oldest.size();
@@ -290,6 +292,28 @@ mod tests {
             kept.all()
                 .all(|request| request.size() <= MOST_BODY * 5 / 4)
         );
+    }
+
+    #[test]
+    fn requests_that_have_ended_make_room_before_those_that_are_answered() {
+        let mut kept = on(Instant::now());
+        let slow = begin(&mut kept).unwrap();
+        for _ in 0..2 * MOST_REQUESTS {
+            let quick = begin(&mut kept).unwrap();
+            kept.end(quick, ended());
+        }
+        receive(&mut kept, slow, 10);
+        let received = kept.get(slow).unwrap().received.as_ref();
+        assert_eq!(received.map(|body| body.bytes()), Some(10));
+        assert_eq!(kept.all().count(), MOST_REQUESTS);
+        let (_, dropped, _) = kept.counts();
+        assert_eq!(dropped, 1 + MOST_REQUESTS as u64);
+        // Once all that is left is answered, the oldest goes.
+        for _ in 0..MOST_REQUESTS {
+            begin(&mut kept).unwrap();
+        }
+        assert!(kept.get(slow).is_none());
+        assert_eq!(kept.all().count(), MOST_REQUESTS);
     }
 
     proptest! {

@@ -2,6 +2,7 @@
 
 use std::{collections::VecDeque, fmt};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use crucible_documents::inspector::KeptTextDoc;
 
 /// The most bytes of one text that are kept.
@@ -97,11 +98,13 @@ impl KeptText {
         &self.beginning
     }
 
-    fn is_whole(&self) -> bool {
+    /// Reports whether all of it is kept.
+    pub(super) fn is_whole(&self) -> bool {
         self.end.is_empty()
     }
 
-    /// Returns the text as a document. Bytes that are no UTF-8 become replacement characters.
+    /// Returns the text as a document. In its text bytes that are no UTF-8 become replacement characters; of a whole
+    /// one the document has the bytes too.
     pub(super) fn document(&self) -> KeptTextDoc {
         let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let end = || {
@@ -112,6 +115,8 @@ impl KeptText {
             bytes: self.bytes,
             text: lossy(&self.beginning),
             end: (!self.is_whole()).then(end),
+            base64: (self.is_whole() && self.whole().is_none())
+                .then(|| STANDARD.encode(&self.beginning)),
         }
     }
 }
@@ -137,6 +142,16 @@ mod tests {
         let kept = KeptText::of(&full);
         assert_eq!(kept.whole().map(str::len), Some(MOST_BODY));
         assert!(kept.size() <= MOST_BODY + GROWTH);
+    }
+
+    #[test]
+    fn of_a_text_that_is_no_utf_8_the_document_has_the_bytes() {
+        let kept = KeptText::of(b"caf\xe9");
+        assert_eq!(kept.whole(), None);
+        let document = kept.document();
+        assert_eq!(document.text, "caf\u{fffd}");
+        assert_eq!(document.base64.as_deref(), Some("Y2Fm6Q=="));
+        assert_eq!(KeptText::of("café".as_bytes()).document().base64, None);
     }
 
     #[test]

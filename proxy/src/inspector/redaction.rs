@@ -2,7 +2,10 @@
 //! harmless are kept, and of everything else the name alone.
 
 use crucible_documents::inspector::InspectedHeaderDoc;
-use http::{HeaderMap, Method, Uri};
+use http::{
+    HeaderMap, Method, Uri,
+    header::{CONTENT_LENGTH, TRANSFER_ENCODING},
+};
 use url::form_urlencoded;
 
 /// The headers whose values are kept.
@@ -20,8 +23,12 @@ const HARMLESS: [&str; 11] = [
     "x-stainless-lang",
 ];
 
-/// The keys of a query whose values are kept.
-const HARMLESS_KEYS: [&str; 2] = ["beta", "model"];
+/// The pairs of a query that are kept whole.
+const HARMLESS_PAIRS: [(&str, &str); 3] = [("beta", "true"), ("beta", "false"), ("beta", "1")];
+/// The keys of a query that are kept; every other may be a secret itself.
+const HARMLESS_KEYS: [&str; 6] = ["alt", "api-version", "beta", "key", "model", "stream"];
+/// The most pairs of a query that are kept.
+const MOST_PAIRS: usize = 8;
 
 /// The headers that carry a client's key, as they are written in a command line.
 const KEY_HEADERS: [(&str, &str); 3] = [
@@ -40,8 +47,14 @@ const LONGEST: usize = 1024;
 pub(super) struct KeptHead {
     /// The method.
     pub(super) method: String,
-    /// The path, with the names of its query.
+    /// The path, with what is kept of its query, for a person to read.
     pub(super) target: String,
+    /// The path, with those pairs of its query alone that are kept whole.
+    pub(super) sent_again: String,
+    /// Whether the query had more than that.
+    pub(super) is_cut: bool,
+    /// Whether the head says that a body follows.
+    pub(super) has_body: bool,
     /// The headers.
     pub(super) headers: Vec<InspectedHeaderDoc>,
     /// The beginning of the header that carried a key.
@@ -63,9 +76,14 @@ impl KeptHead {
         });
         let mut carriers = KEY_HEADERS.iter();
         let carrier = carriers.find(|(name, _)| headers.contains_key(*name));
+        let path = shortened(uri.path());
+        let (shown, whole, is_cut) = query(uri.query().unwrap_or_default());
         Self {
             method: shortened(method.as_str()),
-            target: target(uri),
+            target: format!("{path}{shown}"),
+            sent_again: format!("{path}{whole}"),
+            is_cut: is_cut || path.len() < uri.path().len(),
+            has_body: has_body(headers),
             headers: kept.collect(),
             key_header: carrier.map(|(_, written)| *written),
         }
@@ -78,27 +96,37 @@ impl KeptHead {
     }
 }
 
-fn target(uri: &Uri) -> String {
-    let mut target = shortened(uri.path());
-    let Some(query) = uri.query() else {
-        return target;
-    };
-    let mut separator = '?';
-    for (key, value) in form_urlencoded::parse(query.as_bytes()).take(8) {
-        let value = if HARMLESS_KEYS.contains(&&*key) {
-            shortened(&value)
+/// Whether a body follows a head, by its framing (RFC 9112, section 6.3).
+fn has_body(headers: &HeaderMap) -> bool {
+    let length = headers.get(CONTENT_LENGTH);
+    length.is_some_and(|length| length != "0") || headers.contains_key(TRANSFER_ENCODING)
+}
+
+/// Returns a query as a person may read it and its pairs that are kept whole, both with their question mark, and
+/// whether there was more than these.
+fn query(query: &str) -> (String, String, bool) {
+    let (mut shown, mut whole) = (Vec::new(), Vec::new());
+    let mut pairs = form_urlencoded::parse(query.as_bytes());
+    for (key, value) in pairs.by_ref().take(MOST_PAIRS) {
+        let (key, value) = (&*key, &*value);
+        if HARMLESS_PAIRS.contains(&(key, value)) {
+            whole.push(format!("{key}={value}"));
+            shown.push(format!("{key}={value}"));
+        } else if HARMLESS_KEYS.contains(&key) {
+            shown.push(format!("{key}=..."));
         } else {
-            "...".to_owned()
-        };
-        // A query without `=` may be a secret itself.
-        let key = if query.contains('=') { &*key } else { "..." };
-        target.push(separator);
-        target.push_str(&shortened(key));
-        target.push('=');
-        target.push_str(&value);
-        separator = '&';
+            shown.push("...".to_owned());
+        }
     }
-    target
+    if pairs.next().is_some() {
+        shown.push("...".to_owned());
+    }
+    let is_cut = shown.len() > whole.len();
+    let joined = |pairs: &[String]| match pairs {
+        [] => String::new(),
+        pairs => format!("?{}", pairs.join("&")),
+    };
+    (joined(&shown), joined(&whole), is_cut)
 }
 
 fn shortened(text: &str) -> String {
@@ -123,7 +151,18 @@ mod tests {
         ] {
             headers.insert(name, HeaderValue::from_static(value));
         }
-        for query in ["key=crk-secret&beta=true", "crk-secret", "a=crk-secret&b"] {
+        for query in [
+            "key=crk-secret&beta=true",
+            "crk-secret",
+            "a=crk-secret&b",
+            "crk-secret&beta=true",
+            "crk-secret==",
+            "a=1&crk-secret",
+            "crk-secret=1",
+            "beta=crk-secret",
+            "model=crk-secret",
+            "beta=true&beta=true&beta=true&beta=true&beta=true&beta=true&beta=true&beta=true&crk-secret",
+        ] {
             let uri = format!("/v1/messages?{query}").parse().unwrap();
             let kept = KeptHead::of(&Method::POST, &uri, &headers);
             let all = format!("{kept:?}");
@@ -133,8 +172,12 @@ mod tests {
             assert_eq!(kept.key_header, Some("Authorization: Bearer"));
             assert_eq!(kept.headers.len(), 5);
         }
-        let uri = "/v1/messages?key=x&beta=true".parse().unwrap();
+        let uri = "/v1/messages?key=x&beta=true&crk-secret".parse().unwrap();
         let kept = KeptHead::of(&Method::POST, &uri, &headers);
-        assert_eq!(kept.target, "/v1/messages?key=...&beta=true");
+        assert_eq!(kept.target, "/v1/messages?key=...&beta=true&...");
+        assert_eq!(kept.sent_again, "/v1/messages?beta=true");
+        assert!(kept.is_cut);
+        let uri = "/v1/messages?beta=true".parse().unwrap();
+        assert!(!KeptHead::of(&Method::POST, &uri, &headers).is_cut);
     }
 }

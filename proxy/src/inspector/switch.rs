@@ -191,12 +191,13 @@ impl Inspector {
         self.0.kept.lock().bytes()
     }
 
-    /// Returns a whole request by its number; `None` where it is not kept. It may take some time for large bodies.
-    pub(crate) fn request(&self, number: u64) -> Option<InspectedDoc> {
+    /// Returns a whole request by its number, with a command that asks the Crucible at `address`; `None` where it is
+    /// not kept. It may take some time for large bodies.
+    pub(crate) fn request(&self, number: u64, address: &str) -> Option<InspectedDoc> {
         let kept = self.0.kept.lock();
         let request = kept.get(number)?.clone();
         drop(kept);
-        Some(request.document())
+        Some(request.document(address))
     }
 
     /// Compares turns as they end, and switches off when the time is over, until `stop`; then everything is dropped.

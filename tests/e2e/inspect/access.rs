@@ -12,7 +12,7 @@ use crucible_tests::{
 use http::Method;
 use serde_json::json;
 
-use super::{ended, list, on, one, switch};
+use super::{ended, list, on, one, shown, switch};
 
 /// Asks each path of the inspector with these headers.
 async fn every(base: &str, headers: &[(&str, &str)]) -> Vec<Whole> {
@@ -43,6 +43,14 @@ async fn forwarded_requests_and_pages_of_others_are_refused() {
         (("forwarded", "for=127.0.0.1"), "endpoint_closed"),
         (("via", "1.1 proxy"), "endpoint_closed"),
         (("x-real-ip", "127.0.0.1"), "endpoint_closed"),
+        (("x-client-ip", "127.0.0.1"), "endpoint_closed"),
+        (("x-original-forwarded-for", "::1"), "endpoint_closed"),
+        (("x-forwarded-port", "443"), "endpoint_closed"),
+        (("tailscale-user-login", "me@x"), "endpoint_closed"),
+        // The name of a page that was made to lead here.
+        (("host", "x.local:18500"), "endpoint_closed"),
+        (("host", "crucible.internal"), "endpoint_closed"),
+        (("host", "192.168.1.2"), "endpoint_closed"),
         (("origin", "http://localhost:3000"), "origin_not_allowed"),
         (("origin", "vscode-webview://abc"), "origin_not_allowed"),
         (("origin", "http://evil.example"), "origin_not_allowed"),
@@ -61,6 +69,60 @@ async fn forwarded_requests_and_pages_of_others_are_refused() {
     assert!(list(&crucible).await.remaining_s > Some(500.0));
     let own = every(base, &[("origin", base), ("sec-fetch-site", "same-origin")]).await;
     assert_eq!(own[0].status, 200, "{}", own[0].text);
+}
+
+#[tokio::test]
+async fn the_command_to_copy_asks_crucible_whatever_host_the_client_named_and_has_no_secret_of_its_query()
+ {
+    let (_sim, crucible) = one().await;
+    on(&crucible).await;
+    let request = client()
+        .post(crucible.at("/v1/chat/completions?sk-SECRET&beta=true&model=sk-SECRET&c2VjcmV0=="))
+        .header("host", "evil.local")
+        .json(&body("one", "repeat 1"));
+    assert_eq!(request.send().await.expect("an answer").status(), 200);
+    ended(&crucible, 1).await;
+    let said = get(&crucible, "/crucible/inspect/%231").await;
+    assert!(!said.text.contains("SECRET") && !said.text.contains("c2VjcmV0"));
+    assert_eq!(
+        said.json["asked"],
+        "POST /v1/chat/completions?...&beta=true&model=...&..."
+    );
+    let command = said.json["curl"].as_str().expect("a command");
+    let address = format!(
+        "curl -N '{}'",
+        crucible.at("/v1/chat/completions?beta=true")
+    );
+    assert!(command.starts_with(&address), "{command}");
+    assert!(!command.contains("evil"), "{command}");
+    let note = said.json["curl_note"].as_str().expect("a note");
+    assert!(note.contains("query"), "{note}");
+}
+
+#[tokio::test]
+async fn of_a_body_that_was_not_read_there_is_no_command_and_of_one_that_is_no_text_there_are_the_bytes()
+ {
+    let (_sim, crucible) = one().await;
+    on(&crucible).await;
+    let refused = client()
+        .put(crucible.at("/v1/chat/completions"))
+        .json(&body("one", "repeat 1"));
+    assert_eq!(refused.send().await.expect("an answer").status(), 405);
+    let odd = client()
+        .post(crucible.at("/v1/chat/completions"))
+        .header("content-type", "application/json")
+        .body(&b"{\"model\": \"\xff\"}"[..]);
+    assert_eq!(odd.send().await.expect("an answer").status(), 400);
+    ended(&crucible, 2).await;
+    let unread = shown(&crucible, "#1").await;
+    assert_eq!((unread.received, unread.curl), (None, None));
+    let note = unread.curl_note.expect("a note");
+    assert!(note.starts_with("no body was read"), "{note}");
+    let odd = shown(&crucible, "#2").await;
+    let received = odd.received.expect("a body");
+    assert_eq!(received.base64.as_deref(), Some("eyJtb2RlbCI6ICL/In0="));
+    let note = odd.curl_note.expect("a note");
+    assert!(note.contains("UTF-8"), "{note}");
 }
 
 #[tokio::test]
@@ -210,6 +272,7 @@ async fn the_second_listener_has_none_of_it_and_wrong_switches_are_told() {
         "{\"minutes\": \"ten\"}",
         "{\"minutes\": 1, \"seconds\": 2}",
         "[]",
+        "[5]",
     ] {
         let request = client().post(crucible.at("/crucible/inspect")).body(body);
         let said = whole(request.send().await.expect("an answer")).await;

@@ -42,7 +42,7 @@ async fn it_lists_requests_as_they_end_and_ends_when_it_is_switched_off() {
         "Ctrl-C ends this list, not the inspector",
         "since the turn before",
         "gpu/one",
-        "the first turn",
+        "the first turn from this client",
         "404 model_not_found",
         "The inspector is off, and everything that it kept is dropped.",
     ] {
@@ -66,7 +66,7 @@ async fn it_shows_each_part_of_a_request() {
     for part in [
         "answered   200 ok by gpu/one",
         "filled in: temperature",
-        "Since the turn before: the first turn",
+        "Since the turn before: the first turn from this client",
         "answer: word0 word1 word2",
     ] {
         assert!(all.contains(part), "{part} in\n{all}");
@@ -92,7 +92,7 @@ async fn it_shows_each_part_of_a_request() {
         show(&["inspect", "show", "last", "--diff"])
             .await
             .trim_end(),
-        "the first turn"
+        "the first turn from this client"
     );
     let curl = show(&["inspect", "show", "last", "--curl"]).await;
     assert!(

@@ -39,6 +39,7 @@ fn kept() -> InspectedDoc {
             bytes: 40,
             text: "begin".to_owned(),
             end: Some("end".to_owned()),
+            base64: None,
         }),
         attempts: Vec::new(),
         answer: None,
@@ -61,6 +62,7 @@ fn kept() -> InspectedDoc {
             changes: Vec::new(),
             tools: None,
             settings: vec!["temperature 0.2 -> 0.7".to_owned()],
+            template_warning: None,
             broken_at: Some(PrefixBreakDoc {
                 piece: "the system prompt".to_owned(),
                 character: Some(7),
@@ -71,6 +73,7 @@ fn kept() -> InspectedDoc {
         }),
         fix: Some("take the clock out".to_owned()),
         curl: None,
+        curl_note: None,
     }
 }
 

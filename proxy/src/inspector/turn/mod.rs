@@ -43,6 +43,7 @@ pub(super) fn difference(
 ) -> Option<TurnDifferenceDoc> {
     let (old, new) = (TurnParts::of(old)?, TurnParts::of(new)?);
     let pairs = aligned(&old.messages, &new.messages);
+    let of_template = new.template_settings_changed(&old);
     let mut difference = TurnDifferenceDoc {
         previous_id: Arc::clone(previous_id),
         compared,
@@ -54,12 +55,13 @@ pub(super) fn difference(
         changes: Vec::new(),
         tools: tools_change(&old.tools, &new.tools),
         settings: new.settings_changed(&old),
+        template_warning: words::template_warning(&of_template),
         broken_at: broken_at(&old, &new, tokens),
     };
     for pair in pairs {
         add_pair(&mut difference, &old.messages, &new.messages, pair);
     }
-    difference.summary = words::summary(&difference);
+    difference.summary = words::summary(&difference, &of_template);
     Some(difference)
 }
 

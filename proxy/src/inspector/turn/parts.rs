@@ -23,6 +23,29 @@ const PROMPT_MEMBERS: [&str; 8] = [
     "prompt",
     "context",
 ];
+/// The settings that the template of a model, or the engine beside it, may write into the prompt.
+const TEMPLATE_SETTINGS: [&str; 20] = [
+    "chat_template",
+    "chat_template_kwargs",
+    "documents",
+    "enable_thinking",
+    "format",
+    "json_schema",
+    "output_config",
+    "parallel_tool_calls",
+    "raw",
+    "reasoning",
+    "reasoning_effort",
+    "reasoning_format",
+    "response_format",
+    "suffix",
+    "template",
+    "text",
+    "think",
+    "thinking",
+    "tool_choice",
+    "verbosity",
+];
 /// The most settings that are compared, and that are shown.
 const MOST_SETTINGS: [usize; 2] = [256, 8];
 
@@ -78,6 +101,15 @@ struct PieceNames<'a> {
     function: Option<&'a RawValue>,
 }
 
+/// A setting that differs between two bodies.
+struct ChangedSetting<'a> {
+    name: &'a str,
+    /// Its JSON in the earlier body.
+    before: Option<&'a str>,
+    /// Its JSON in the later body.
+    after: Option<&'a str>,
+}
+
 // === impl TurnParts ===
 
 impl<'a> TurnParts<'a> {
@@ -108,26 +140,58 @@ impl<'a> TurnParts<'a> {
         all.chain(&self.messages).collect()
     }
 
-    /// Returns the settings that differ from those of an earlier body, in words.
-    pub(super) fn settings_changed(&self, old: &Self) -> Vec<String> {
+    /// Returns the settings that differ from those of an earlier body, each with its name, its old and its new JSON.
+    fn settings_differing<'b>(&'b self, old: &'b Self) -> Vec<ChangedSetting<'b>> {
         let find = |all: &[(Cow<'a, str>, &'a str)], name: &str| {
             let found = all.iter().find(|(known, _)| known == name);
             found.map(|(_, raw)| *raw)
         };
-        let mut changed = Vec::new();
+        let mut differing = Vec::new();
         let names = old.settings.iter().chain(&self.settings);
         for (at, (name, _)) in names.enumerate() {
             let (before, after) = (find(&old.settings, name), find(&self.settings, name));
             let is_repeated = at >= old.settings.len() && before.is_some();
-            if before != after && !is_repeated && changed.len() < MOST_SETTINGS[1] {
-                let shown = |raw: Option<&str>| {
-                    raw.map_or_else(|| "absent".to_owned(), printable::shown_value)
-                };
-                let name = printable::shown_name(name);
-                changed.push(format!("{name} {} -> {}", shown(before), shown(after)));
+            if before != after && !is_repeated {
+                differing.push(ChangedSetting {
+                    name,
+                    before,
+                    after,
+                });
             }
         }
+        differing
+    }
+
+    /// Returns the settings that differ from those of an earlier body, in words: the first ones, and how many more.
+    pub(super) fn settings_changed(&self, old: &Self) -> Vec<String> {
+        let differing = self.settings_differing(old);
+        let shown =
+            |raw: Option<&str>| raw.map_or_else(|| "absent".to_owned(), printable::shown_value);
+        let first = differing.iter().take(MOST_SETTINGS[1]).map(|setting| {
+            let name = printable::shown_name(setting.name);
+            format!(
+                "{name} {} -> {}",
+                shown(setting.before),
+                shown(setting.after)
+            )
+        });
+        let mut changed: Vec<String> = first.collect();
+        let more = differing.len() - changed.len();
+        if more > 0 {
+            changed.push(format!("and {more} more"));
+        }
         changed
+    }
+
+    /// Returns the names of the settings that differ and that may be written into the prompt.
+    pub(super) fn template_settings_changed(&self, old: &Self) -> Vec<&'static str> {
+        let differing = self.settings_differing(old);
+        let is_changed = |name: &&&str| differing.iter().any(|setting| setting.name == **name);
+        TEMPLATE_SETTINGS
+            .iter()
+            .filter(is_changed)
+            .copied()
+            .collect()
     }
 }
 

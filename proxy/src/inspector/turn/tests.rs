@@ -102,6 +102,65 @@ fn tools_and_settings_are_compared_by_name() {
 }
 
 #[test]
+fn a_setting_that_the_template_may_write_into_the_prompt_takes_the_promise_away() {
+    let body = |more: Value| {
+        let mut body = json!({ "temperature": 0.2, "messages": [message("user", "a")] });
+        let members = body.as_object_mut().unwrap();
+        members.extend(more.as_object().unwrap().clone());
+        body
+    };
+    for (name, old, new) in [
+        (
+            "chat_template_kwargs",
+            json!({ "enable_thinking": true }),
+            json!({ "enable_thinking": false }),
+        ),
+        ("enable_thinking", json!(true), json!(false)),
+        ("format", json!("json"), json!({ "type": "object" })),
+        ("reasoning_effort", json!("low"), json!("high")),
+        (
+            "response_format",
+            json!({ "type": "text" }),
+            json!({ "type": "json_object" }),
+        ),
+        ("think", json!(true), json!(false)),
+        ("tool_choice", json!("auto"), json!("none")),
+    ] {
+        let found = of(
+            &body(json!({ name: old })),
+            &body(json!({ name: new.clone() })),
+        );
+        assert_eq!(found.broken_at, None);
+        let warning = found.template_warning.unwrap();
+        assert!(
+            warning.starts_with(&format!("{name} changed since")),
+            "{warning}"
+        );
+        let start = format!("{name} changed, which may be part of the prompt; 1 message unchanged");
+        assert_eq!(found.summary, start);
+        let absent = of(&body(json!({})), &body(json!({ name: new })));
+        assert!(absent.template_warning.is_some());
+    }
+    let other = of(&body(json!({ "seed": 1 })), &body(json!({ "seed": 2 })));
+    assert_eq!(other.template_warning, None);
+}
+
+#[test]
+fn of_many_changed_settings_the_number_of_the_others_is_told() {
+    let body = |value: u8| {
+        Value::Object(
+            (0..11)
+                .map(|at| (format!("s{at:02}"), json!(value)))
+                .collect(),
+        )
+    };
+    let found = of(&body(1), &body(2));
+    assert_eq!(found.settings.len(), 9);
+    assert_eq!(found.settings[0], "s00 1 -> 2");
+    assert_eq!(found.settings[8], "and 3 more");
+}
+
+#[test]
 fn the_forms_of_other_apis_are_read_too() {
     let block = |text: &str| json!({ "type": "text", "text": text });
     let old = json!({ "system": [block("one"), block("two")], "messages": [{ "role": "user", "content": [block("a")] }] });
@@ -136,6 +195,13 @@ fn nothing_that_a_terminal_acts_on_is_in_an_excerpt() {
     let new = json!({ "messages": [message("user", "b\u{1b}[31m\u{202e}\n")] });
     let found = of(&old, &new);
     assert_eq!(found.changes[0].after, "b\\u001b[31m\\u202e\\n");
+    for c in
+        "\u{61c}\u{200b}\u{200d}\u{200e}\u{200f}\u{2028}\u{2029}\u{202a}\u{2066}\u{2069}\u{feff}"
+            .chars()
+    {
+        let shown = printable::printable(&format!("a{c}b"));
+        assert_eq!(shown, format!("a\\u{:04x}b", u32::from(c)));
+    }
 }
 
 #[test]

@@ -2,9 +2,25 @@
 
 use crucible_documents::inspector::{PieceChangeKind, ToolsChangeDoc, TurnDifferenceDoc};
 
+/// Says what changed settings of the template, by their names, mean for the prompt; `None` where there are none.
+pub(super) fn template_warning(names: &[&str]) -> Option<String> {
+    (!names.is_empty()).then(|| {
+        format!(
+            "{} changed since that turn: the template of the model may write the prompt otherwise from its beginning, \
+             and then the engine reads all of it again.",
+            names.join(", ")
+        )
+    })
+}
+
 /// Says what differs: `unchanged 12 messages; message 3 (user) changed at character 41: 'a' -> 'b'; 2 added`.
-pub(super) fn summary(difference: &TurnDifferenceDoc) -> String {
+/// `of_template` has the names of the changed settings that may be written into the prompt.
+pub(super) fn summary(difference: &TurnDifferenceDoc, of_template: &[&str]) -> String {
     let mut said = Vec::new();
+    if !of_template.is_empty() {
+        let names = of_template.join(", ");
+        said.push(format!("{names} changed, which may be part of the prompt"));
+    }
     if let Some(tools) = &difference.tools {
         said.push(tools_words(tools));
     }
