@@ -30,5 +30,6 @@ pub use log::{
     ReloadEntry, RequestEntry, UnloadEntry,
 };
 pub use model_spec::{BadModel, ModelSpec};
+pub use ollama::runner::run_as_runner;
 pub use options::{EngineKind, Options, Overflow, WebSocket};
 pub use sim::Sim;

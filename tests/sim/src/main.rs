@@ -7,7 +7,10 @@ use std::time::Duration;
 use anyhow::Context as _;
 use bytesize::ByteSize;
 use clap::Parser;
-use crucible_sim::{EngineKind, Fault, ModelSpec, Options, Sim};
+use crucible_sim::{EngineKind, Fault, ModelSpec, Options, Sim, run_as_runner};
+
+/// The name by which this program is the runner of an Ollama.
+const RUNNER: &str = "llama-server";
 
 const FAULTS: &str = "\
 Prints `listening on http://127.0.0.1:PORT`. GET /sim/log tells what happened; POST /sim/fault
@@ -87,6 +90,9 @@ struct Cli {
     /// LM Studio, openai: the token that requests must carry.
     #[arg(long)]
     token: Option<String>,
+    /// Tokens of a prompt that are read at once.
+    #[arg(long, default_value_t = 512)]
+    batch: u64,
     /// Ollama: `OLLAMA_MAX_QUEUE`.
     #[arg(long, default_value_t = 512)]
     max_queue: usize,
@@ -120,15 +126,30 @@ fn options(cli: Cli) -> anyhow::Result<Options> {
     options.jit_ttl = cli.ttl;
     options.token = cli.token;
     options.router = cli.router;
+    options.batch = cli.batch;
     options.max_queue = cli.max_queue;
     options.max_loaded = cli.max_loaded;
     Ok(options)
 }
 
+/// Whether this program has the given name, as the system knows it.
+fn is_named(name: &str) -> bool {
+    let program = std::env::current_exe();
+    program.is_ok_and(|path| path.file_stem().is_some_and(|stem| stem == name))
+}
+
+/// The program of runners beside this one, where there is one.
+fn runner() -> Option<PathBuf> {
+    let beside = std::env::current_exe().ok()?.with_file_name(RUNNER);
+    beside.is_file().then_some(beside)
+}
+
 async fn run(cli: Cli) -> anyhow::Result<()> {
     use std::io::Write as _;
 
-    let sim = Sim::start(options(cli)?).await?;
+    let mut options = options(cli)?;
+    options.runner = runner();
+    let sim = Sim::start(options).await?;
     let mut out = std::io::stdout();
     // Who started it may have closed the pipe; it serves all the same.
     let _ = writeln!(out, "listening on {}", sim.url()).and_then(|()| out.flush());
@@ -141,7 +162,17 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
 async fn main() -> ExitCode {
     use std::io::Write as _;
 
-    match run(Cli::parse()).await {
+    let mut words: Vec<String> = std::env::args().collect();
+    let ended = if is_named(RUNNER) {
+        run_as_runner(&words).await.map_err(Into::into)
+    } else {
+        // `ollama serve` is an Ollama, as the real program.
+        if is_named("ollama") && words.get(1).is_some_and(|word| word == "serve") {
+            "ollama".clone_into(&mut words[1]);
+        }
+        run(Cli::parse_from(words)).await
+    };
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "crucible-sim: {error:#}");

@@ -1,5 +1,6 @@
 //! What a simulated engine is told at its start: models, speeds, memory, switches.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -73,7 +74,7 @@ pub struct Options {
     pub rate_per_thread: bool,
     /// The number of tokens of a prompt that are read per second; 0 makes no pauses.
     pub prefill: u32,
-    /// openai: tokens of a prompt that are read at once, after which progress is told. Default 512.
+    /// openai, and runners of Ollama: tokens of a prompt that are read at once, after which progress is told. Default 512.
     pub batch: u64,
     /// openai: tokens of a prompt after which it reads no further. Default: none.
     pub prefill_stops_at: Option<u64>,
@@ -118,6 +119,8 @@ pub struct Options {
     pub router: Option<usize>,
     /// LM Studio, openai: the token that requests must carry.
     pub token: Option<String>,
+    /// Ollama: the program `llama-server` that it starts for each load. Default: none.
+    pub runner: Option<PathBuf>,
     /// Ollama: `OLLAMA_MAX_QUEUE`. Default 512.
     pub max_queue: usize,
     /// Ollama: `OLLAMA_MAX_LOADED_MODELS`. Default 3.
@@ -169,6 +172,7 @@ impl Options {
             slots: true,
             router: None,
             token: None,
+            runner: None,
             max_queue: 512,
             max_loaded: 3,
             keep_alive: Some(Duration::from_mins(5)),

@@ -20,6 +20,7 @@ use crate::conversation::{Conversation, Conversations};
 use crate::deleted::Deleted;
 use crate::faults::{Armory, Fault};
 use crate::http::{Call, Reply};
+use crate::llamacpp::prompts::HeldPrompt;
 use crate::log::{Log, LogView, RequestEntry};
 use crate::model_spec::ModelSpec;
 use crate::options::{EngineKind, Options};
@@ -173,6 +174,14 @@ impl Sim {
     /// Clears the log, the armed faults and the conversations; residents stay.
     pub fn reset(&self) {
         self.core.reset();
+    }
+
+    /// Shows a prompt of so many tokens in the slots of a `llama-server` while the result lives.
+    pub(crate) fn holds(&self, task: u64, tokens: u64) -> Option<HeldPrompt> {
+        match &self.core.engine {
+            Engine::Llama(server) => Some(server.prompts().hold(task, tokens, &self.core.options)),
+            _ => None,
+        }
     }
 
     /// A connection in memory, for tests on a paused clock.

@@ -68,6 +68,10 @@ impl Server {
         self.kill.lock().clone()
     }
 
+    pub(crate) fn prompts(&self) -> &Prompts {
+        &self.prompts
+    }
+
     pub(crate) fn router(&self) -> &router::Router {
         &self.router
     }

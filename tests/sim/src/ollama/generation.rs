@@ -13,6 +13,7 @@ use crate::log::Phase;
 use crate::ollama::errors::Refusal;
 use crate::ollama::native::{Native, timestamp};
 use crate::ollama::order::{Order, Route, bad, order};
+use crate::ollama::runner::ShownPrompt;
 use crate::ollama::scheduler::Scheduler;
 use crate::ollama::typed;
 use crate::sim::Core;
@@ -133,6 +134,7 @@ struct Parts {
     answer: crate::generate::Answer,
     lease: crate::ollama::scheduler::Lease,
     slot: tokio::sync::OwnedSemaphorePermit,
+    shown: Option<ShownPrompt>,
     model: String,
     options: Value,
     began: Instant,
@@ -174,6 +176,8 @@ async fn prepare(
     let slot = lease.slot().await?;
     ticket.phase = Phase::Prefill;
     let prefill = core.options.prefill_time(order.ask.prompt_tokens);
+    let process = lease.process.as_ref();
+    let shown = process.map(|runner| runner.shows(order.ask.prompt_tokens));
     // Headers wait for the first item.
     tokio::select! {
         biased;
@@ -187,6 +191,7 @@ async fn prepare(
         answer: answer(order.model, &order.ask),
         lease,
         slot,
+        shown,
         model: order.model.name.clone(),
         options: Value::Object(used),
         began,
@@ -228,7 +233,7 @@ impl Parts {
             options: self.options,
             kill: self.lease.kill.clone(),
             load: self.lease.load,
-            _hold: Box::new((self.slot, self.lease)),
+            _hold: Box::new((self.shown, self.slot, self.lease)),
             prompt: None,
             tells_progress: false,
             began: self.began,

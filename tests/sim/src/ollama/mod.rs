@@ -11,6 +11,7 @@ mod manage;
 mod native;
 mod order;
 pub(crate) mod routes;
+pub(crate) mod runner;
 pub(crate) mod scheduler;
 mod tuple;
 mod typed;

@@ -19,6 +19,7 @@ use crate::memory;
 use crate::model_spec::ModelSpec;
 use crate::ollama::duration::KeepAlive;
 use crate::ollama::errors::Refusal;
+use crate::ollama::runner::RunnerProcess;
 use crate::ollama::tuple::Tuple;
 use crate::sim::{Core, Engine};
 use crate::ticket::Ticket;
@@ -35,6 +36,8 @@ pub(crate) struct Runner {
     /// When it goes, while it is idle.
     pub(crate) expires: Option<Instant>,
     slots: Arc<Semaphore>,
+    /// Its process, where this Ollama starts some.
+    process: Option<Arc<RunnerProcess>>,
     kill: Kill,
     number: u64,
     /// Why its keep-alive was set to 0.
@@ -61,6 +64,8 @@ pub(crate) struct Lease {
     pub(crate) tuple: Tuple,
     pub(crate) kill: Kill,
     slots: Arc<Semaphore>,
+    /// The process of the runner, where it has one.
+    pub(crate) process: Option<Arc<RunnerProcess>>,
     /// From the request to the runner: the queue and evictions count.
     pub(crate) load: Duration,
 }
@@ -174,6 +179,7 @@ impl Scheduler {
             tuple: runner.tuple.clone(),
             kill: runner.kill.clone(),
             slots: Arc::clone(&runner.slots),
+            process: runner.process.clone(),
             load: began.elapsed().max(Duration::from_nanos(1)),
         })
     }
@@ -218,8 +224,14 @@ impl Scheduler {
         if wrong_context {
             tuple.num_ctx /= 2;
         }
+        let program = core.options.runner.as_deref();
+        let process = program
+            .map(|program| RunnerProcess::start(program, &core.options, &tuple, slots))
+            .transpose()
+            .map_err(|error| Refusal::new(500, format!("error starting llama-server: {error}")))?;
         self.lock().push(Runner {
             model: model.clone(),
+            process,
             tuple,
             bytes,
             keep_alive: core.options.keep_alive,
