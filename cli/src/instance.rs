@@ -23,9 +23,9 @@ pub const ENGINES_ASKED: &str = "the engines are asked directly, and may answer 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct InstanceArgs {
     /// Address of Crucible, without /v1 [default: where it listens here]
-    #[arg(long, value_name = "URL")]
+    #[arg(long, global = true, value_name = "URL")]
     url: Option<String>,
-    #[arg(long, value_name = "KEY", help = KEY_HELP)]
+    #[arg(long, global = true, value_name = "KEY", help = KEY_HELP)]
     key: Option<String>,
 }
 
@@ -37,6 +37,10 @@ pub async fn find(config: &Config) -> Option<RunningInstance> {
         InstanceSearch::KeyWanted(address) => write_stderr(&format!(
             "the instance at {address} wants a client key: set {KEY_VARIABLE} to one of its keys; \
              until then {ENGINES_ASKED}"
+        )),
+        InstanceSearch::KeyRefused(address) => write_stderr(&format!(
+            "the instance at {address} refused the client key in {KEY_VARIABLE}: it is none of its keys; \
+             {ENGINES_ASKED}"
         )),
         InstanceSearch::Foreign(address) => write_stderr(&format!(
             "the program at {address} answers, but not as a Crucible of this version: the engines \
@@ -63,6 +67,9 @@ pub(crate) fn why_none(url: &str, search: &InstanceSearch) -> Option<String> {
         InstanceSearch::KeyWanted(at) => Some(format!(
             "the Crucible at {at} wants a client key: give --key or set {KEY_VARIABLE}"
         )),
+        InstanceSearch::KeyRefused(at) => Some(format!(
+            "the Crucible at {at} refused the client key of --key or {KEY_VARIABLE}: it is none of its keys"
+        )),
         InstanceSearch::Foreign(at) => Some(format!(
             "the program at {at} is no Crucible of this version"
         )),
@@ -86,6 +93,13 @@ fn bare_url(typed: &str) -> Result<String, CommandFailure> {
     };
     let url = url::Url::parse(&with_scheme).map_err(|_| wrong())?;
     if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+        return Err(wrong());
+    }
+    // A word alone is rather a slip than a machine whose Crucible listens at port 80.
+    let is_word = url
+        .domain()
+        .is_some_and(|name| !name.contains('.') && name != "localhost");
+    if is_word && url.port().is_none() && !typed.contains("://") {
         return Err(wrong());
     }
     let known = ["/v1", "/api/v0", "/api", "/"];
@@ -133,6 +147,12 @@ mod tests {
             "http://127.0.0.1:8484//api/",
         ] {
             assert_eq!(bare_url(typed).unwrap(), "http://127.0.0.1:8484", "{typed}");
+        }
+        for typed in ["garbage", "http//127.0.0.1:8484", ""] {
+            assert_eq!(bare_url(typed).unwrap_err().code, 2, "{typed}");
+        }
+        for typed in ["http://crucible", "crucible:8484", "localhost", "192.0.2.7"] {
+            assert!(bare_url(typed).is_ok(), "{typed}");
         }
         assert_eq!(
             bare_url("https://x.example/ai/v1").unwrap(),

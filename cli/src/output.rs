@@ -16,12 +16,7 @@ static STDOUT_ERROR: OnceLock<String> = OnceLock::new();
 pub fn write_stdout(text: &str) {
     let mut out = io::stdout().lock();
     let written = writeln!(out, "{text}").and_then(|()| out.flush());
-    // `crucible models | head -1` closes the pipe: nothing is left to tell anybody.
-    if let Err(error) = written
-        && error.kind() != io::ErrorKind::BrokenPipe
-    {
-        let _ = STDOUT_ERROR.set(error.to_string());
-    }
+    note_error(written);
 }
 
 /// Returns why stdout lacks a part of the output, for example because of a full disk under a
@@ -42,6 +37,33 @@ pub fn to_json(document: &impl Serialize) -> Result<String, CommandFailure> {
 /// them.
 pub fn write_stderr(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{}", text.trim_end());
+}
+
+/// Writes bytes to stdout as they are, without a line feed behind them.
+pub fn write_stdout_bytes(bytes: &[u8]) {
+    let mut out = io::stdout().lock();
+    let written = out.write_all(bytes).and_then(|()| out.flush());
+    note_error(written);
+}
+
+/// Keeps an error for [`stdout_error`].
+fn note_error(written: io::Result<()>) {
+    // `crucible models | head -1` closes the pipe: nothing is left to tell anybody.
+    if let Err(error) = written
+        && error.kind() != io::ErrorKind::BrokenPipe
+    {
+        let _ = STDOUT_ERROR.set(error.to_string());
+    }
+}
+
+/// Returns a client as queues tell it apart, in words where its program has no name: `(no name)@127.0.0.1`.
+pub fn client_name(client: &str) -> String {
+    let unnamed = if client.starts_with('@') {
+        "(no name)"
+    } else {
+        ""
+    };
+    format!("{unnamed}{client}")
 }
 
 /// Returns the rows as text with columns aligned by spaces. The first row is the heading.

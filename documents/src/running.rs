@@ -44,6 +44,8 @@ pub enum InstanceSearch {
     Running(Box<RunningInstance>),
     /// An instance that answers only with a client key, in [`KEY_VARIABLE`].
     KeyWanted(String),
+    /// An instance that refused the client key that it was given.
+    KeyRefused(String),
     /// A program whose answer is no state of a Crucible.
     Foreign(String),
     /// Nothing that answers, or no address to ask at.
@@ -107,6 +109,7 @@ pub fn local_url(config: &Config) -> Option<String> {
 
 /// Looks for an instance at a URL without a path, with this client key.
 pub async fn find_instance_at(url: &str, key: Option<String>) -> InstanceSearch {
+    let has_key = key.as_ref().is_some_and(|key| !key.is_empty());
     let Some(client) = InstanceClient::new(url, key) else {
         return InstanceSearch::Absent;
     };
@@ -123,6 +126,9 @@ pub async fn find_instance_at(url: &str, key: Option<String>) -> InstanceSearch 
     }
     let address = client.address().to_owned();
     match serde_json::from_slice::<ErrorDoc>(&body) {
+        Ok(refused) if refused.error.code == INVALID_KEY && has_key => {
+            InstanceSearch::KeyRefused(address)
+        }
         Ok(refused) if refused.error.code == INVALID_KEY => InstanceSearch::KeyWanted(address),
         _ => InstanceSearch::Foreign(address),
     }

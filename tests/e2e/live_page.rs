@@ -219,6 +219,27 @@ async fn with_keys_the_page_asks_for_one_and_keeps_it_in_its_tab() {
 }
 
 #[tokio::test]
+async fn a_pool_without_a_known_budget_has_no_bar() {
+    let Some(program) = chromium::named() else {
+        return;
+    };
+    let sim = start(Options::lmstudio(&["one=4GB"])).await;
+    let crucible = Crucible::start(&engine("gpu", "lmstudio", &sim.url()));
+    ready(&crucible).await;
+    assert_eq!(post(&crucible, &body("one", "repeat 3")).await.status, 200);
+    let browser = Chromium::start(&program).await;
+    let tab = page(&browser, &crucible, DESK).await;
+    tab.shows("of an unknown budget").await;
+    tab.shows("gpu/one").await;
+    assert_eq!(
+        tab.eval("document.querySelectorAll('#pools .bar').length")
+            .await,
+        0
+    );
+    was_quiet(&browser, &crucible);
+}
+
+#[tokio::test]
 async fn markup_in_names_is_text() {
     let Some(program) = chromium::named() else {
         return;

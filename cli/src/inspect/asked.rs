@@ -1,30 +1,34 @@
 //! The instance that is asked, and its answers as results of the command.
 
-use crucible_config::Config;
 use crucible_documents::running::{
-    InstanceRefusal, InstanceSearch, KEY_VARIABLE, RunningInstance, find_instance,
+    InstanceRefusal, InstanceSearch, KEY_VARIABLE, RunningInstance, find_instance_at,
 };
 
 use crate::CommandFailure;
 
 /// Finds the running instance, or says in one sentence why there is none to ask.
-pub(super) async fn found(config: &Config) -> Result<RunningInstance, CommandFailure> {
-    Err(CommandFailure::wrong(match find_instance(config).await {
-        InstanceSearch::Running(instance) => return Ok(*instance),
-        InstanceSearch::KeyWanted(address) => format!(
-            "the instance at {address} wants a client key: set {KEY_VARIABLE} to one of its keys"
-        ),
-        InstanceSearch::Foreign(address) => {
-            format!("the program at {address} answers, but not as a Crucible of this version")
-        }
-        InstanceSearch::Absent => {
-            let address = config.listen.first().map(ToString::to_string);
-            format!(
-                "no instance runs at {}; start `crucible serve`, or name the address of one: --listen ADDR",
-                address.unwrap_or_default()
-            )
-        }
-    }))
+pub(super) async fn found(
+    url: &str,
+    key: Option<String>,
+) -> Result<RunningInstance, CommandFailure> {
+    Err(CommandFailure::wrong(
+        match find_instance_at(url, key).await {
+            InstanceSearch::Running(instance) => return Ok(*instance),
+            InstanceSearch::KeyWanted(address) => format!(
+                "the instance at {address} wants a client key: set {KEY_VARIABLE} to one of its keys"
+            ),
+            InstanceSearch::KeyRefused(address) => format!(
+                "the instance at {address} refused the client key of --key or {KEY_VARIABLE}: it is none of its keys"
+            ),
+            InstanceSearch::Foreign(address) => {
+                format!("the program at {address} answers, but not as a Crucible of this version")
+            }
+            InstanceSearch::Absent => format!(
+                "no instance runs at {}; start `crucible serve`, or name the address of one: --url URL",
+                url.trim_start_matches("http://")
+            ),
+        },
+    ))
 }
 
 /// The answer of an instance, or its refusal as a failure of the command.

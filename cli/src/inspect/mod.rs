@@ -15,6 +15,8 @@ mod asked;
 mod follow;
 mod show;
 
+use std::io::{IsTerminal as _, stdout};
+
 use clap::{Args, Subcommand};
 use crucible_documents::{inspector::InspectorDoc, running::RunningInstance};
 
@@ -24,25 +26,31 @@ use self::{
 };
 use crate::{
     CommandFailure, CommonArgs,
-    output::{to_json, write_stdout},
+    instance::InstanceArgs,
+    output::{to_json, write_stdout, write_stdout_bytes},
     runtime::runtime,
     sources,
 };
+
+/// The minutes of an inspector that is switched on without a number.
+const MINUTES: u8 = 10;
 
 /// The arguments of `crucible inspect`.
 #[derive(Args, Debug)]
 pub struct InspectArgs {
     #[command(subcommand)]
     command: Option<InspectCommand>,
-    /// Minutes for which requests are kept, 1 to 60
-    #[arg(long, default_value_t = 10, value_name = "MINUTES", value_parser = clap::value_parser!(u8).range(1..=60))]
-    minutes: u8,
+    /// Minutes for which requests are kept, 1 to 60 [default: 10]
+    #[arg(long, value_name = "MINUTES", value_parser = clap::value_parser!(u8).range(1..=60))]
+    minutes: Option<u8>,
     /// Switch it off and drop what is kept
     #[arg(long, conflicts_with = "minutes")]
     off: bool,
     /// JSON for scripts, one document on a line
     #[arg(long, global = true)]
     json: bool,
+    #[command(flatten)]
+    instance: InstanceArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -56,8 +64,8 @@ enum InspectCommand {
 /// The arguments of `crucible inspect show`.
 #[derive(Args, Debug)]
 struct ShowArgs {
-    /// The id of a request, or its beginning; `last` for the one that ended last
-    #[arg(value_name = "ID | last")]
+    /// The id of a request, its beginning, or # and its number; `last` for the one that ended last
+    #[arg(value_name = "ID | #NUMBER | last")]
     request: String,
     #[command(flatten)]
     part: PartArgs,
@@ -92,17 +100,23 @@ struct PartArgs {
 ///
 /// # Errors
 /// Exit code 1 where no instance runs, it refuses, or what is asked for is not kept; 2 where the configuration is
-/// wrong.
+/// or the usage is wrong.
 pub fn run(common: &CommonArgs, args: &InspectArgs) -> Result<(), CommandFailure> {
+    if args.command.is_some() && (args.off || args.minutes.is_some()) {
+        return Err(CommandFailure::usage(
+            "--minutes and --off switch the inspector, and stand alone: `crucible inspect --off`",
+        ));
+    }
     let config = sources::load(common)?.current();
+    let url = args.instance.url(&config)?;
     runtime()?.block_on(async {
-        let instance = found(&config).await?;
+        let instance = found(&url, args.instance.key()).await?;
         match &args.command {
             Some(InspectCommand::List) => list(&instance, args.json).await,
             Some(InspectCommand::Show(show)) => show_one(&instance, show, args.json).await,
             None if args.off => off(&instance, args.json).await,
             None => {
-                let minutes = f64::from(args.minutes);
+                let minutes = f64::from(args.minutes.unwrap_or(MINUTES));
                 let state = answered(&instance, instance.switch_inspector(minutes).await)?;
                 follow::follow(&instance, state, args.json).await
             }
@@ -126,12 +140,16 @@ fn listed(state: &InspectorDoc) -> String {
             .to_owned();
     }
     let mut said = format!(
-        "The inspector is on until {}; {} of at most {} requests are kept, {} of {}.",
+        "The inspector is on until {}; {} of at most {} requests are kept, {} of {}{}.",
         show::clock(state.ends_at_ms.unwrap_or_default()),
         state.requests.len(),
         state.most_requests,
         show::size(u64::try_from(state.kept_bytes).unwrap_or(u64::MAX)),
         show::size(u64::try_from(state.most_bytes).unwrap_or(u64::MAX)),
+        match state.dropped {
+            0 => String::new(),
+            dropped => format!("; {dropped} had to make room"),
+        },
     );
     if !state.requests.is_empty() {
         said.push_str("\n\n");
@@ -139,7 +157,7 @@ fn listed(state: &InspectorDoc) -> String {
     }
     for row in &state.requests {
         said.push('\n');
-        said.push_str(&show::row(row));
+        said.push_str(&show::row(row, show::has_twin(row, &state.requests)));
     }
     said
 }
@@ -169,6 +187,15 @@ async fn show_one(
         (.., true) => ShownPart::Curl,
         _ => ShownPart::All,
     };
+    if let Some(kept) = show::kept(&request, part) {
+        let kept = kept.map_err(CommandFailure::wrong)?;
+        if stdout().is_terminal() {
+            write_stdout(&show::on_terminal(kept));
+        } else {
+            write_stdout_bytes(&show::bytes(kept));
+        }
+        return Ok(());
+    }
     write_stdout(&show::request(&request, part).map_err(CommandFailure::wrong)?);
     Ok(())
 }

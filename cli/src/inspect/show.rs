@@ -2,12 +2,15 @@
 
 use std::io::{IsTerminal as _, stdout};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytesize::ByteSize;
 use crucible_documents::inspector::{
     ComparedBodies, InspectedAttemptDoc, InspectedDoc, InspectedEndDoc, InspectedRowDoc,
     KeptTextDoc, PieceChangeDoc, PieceChangeKind, TurnDifferenceDoc,
 };
 use jiff::{Timestamp, tz::TimeZone};
+
+use crate::output::client_name;
 
 /// The characters of an id that a list shows; its beginning names a request.
 const ID: usize = 12;
@@ -61,12 +64,23 @@ pub(super) fn heading() -> String {
     ])
 }
 
-/// A request on one line.
-pub(super) fn row(row: &InspectedRowDoc) -> String {
-    let id: String = row.request_id.chars().take(ID).collect();
+/// Whether another of these requests has the same id, which clients choose.
+pub(super) fn has_twin(row: &InspectedRowDoc, rows: &[InspectedRowDoc]) -> bool {
+    rows.iter()
+        .any(|other| other.number != row.number && other.request_id == row.request_id)
+}
+
+/// A request on one line, with its number where its id does not name it.
+pub(super) fn row(row: &InspectedRowDoc, has_twin: bool) -> String {
+    let id: String = if has_twin || *row.request_id == *"last" {
+        format!("#{}", row.number)
+    } else {
+        row.request_id.chars().take(ID).collect()
+    };
+    let client = client_name(&row.client);
     let time = clock(row.at_ms);
     let Some(end) = &row.ended else {
-        return line([&time, &id, &row.client, "is answered", "", "", "", ""]);
+        return line([&time, &id, &client, "is answered", "", "", "", ""]);
     };
     let prompt = end
         .prompt_tokens
@@ -83,7 +97,7 @@ pub(super) fn row(row: &InspectedRowDoc) -> String {
     line([
         &time,
         &id,
-        &row.client,
+        &client,
         &answerer(end),
         &prompt,
         &share(end),
@@ -118,23 +132,14 @@ fn share(end: &InspectedEndDoc) -> String {
 }
 
 /// A request, or a part of it; the error says why there is no such part.
-pub(super) fn request(request: &InspectedDoc, part: ShownPart) -> Result<String, &'static str> {
-    let body =
-        |body: Option<&KeptTextDoc>, absent| body.map(|body| raw(&whole(body))).ok_or(absent);
+pub(super) fn request(request: &InspectedDoc, part: ShownPart) -> Result<String, String> {
     match part {
         ShownPart::All => Ok(overview(request)),
-        ShownPart::Received => body(
-            request.received.as_ref(),
-            "no body was read of this request",
-        ),
-        ShownPart::Sent => {
-            let last = request.attempts.last().map(|attempt| &attempt.body);
-            body(last, "nothing was sent to an engine for this request")
-        }
-        ShownPart::Answer => body(
-            request.answer.as_ref(),
-            "no answer has gone to the client yet",
-        ),
+        ShownPart::Received | ShownPart::Sent | ShownPart::Answer => kept(request, part)
+            .map_or_else(
+                || Ok(String::new()),
+                |kept| kept.map(on_terminal).map_err(str::to_owned),
+            ),
         ShownPart::Difference => Ok(match &request.difference {
             Some(found) => with_fix(difference(found), request),
             None if request.row.change.is_empty() => {
@@ -146,8 +151,60 @@ pub(super) fn request(request: &InspectedDoc, part: ShownPart) -> Result<String,
             .curl
             .as_deref()
             .map(raw)
-            .ok_or("the body is too long to be kept whole, so no command can send it again"),
+            .ok_or_else(|| no_command(request)),
     }
+}
+
+/// The kept text that is shown alone, or why there is none; `None` for a part that is no such text.
+pub(super) fn kept(
+    request: &InspectedDoc,
+    part: ShownPart,
+) -> Option<Result<&KeptTextDoc, &'static str>> {
+    let (kept, absent) = match part {
+        ShownPart::Received => (
+            request.received.as_ref(),
+            "no body was read of this request",
+        ),
+        ShownPart::Sent => (
+            request.attempts.last().map(|attempt| &attempt.body),
+            "nothing was sent to an engine for this request",
+        ),
+        ShownPart::Answer => (
+            request.answer.as_ref(),
+            "no answer has gone to the client yet",
+        ),
+        ShownPart::All | ShownPart::Difference | ShownPart::Curl => return None,
+    };
+    Some(kept.ok_or(absent))
+}
+
+/// The bytes of a kept text, as they came or went.
+pub(super) fn bytes(text: &KeptTextDoc) -> Vec<u8> {
+    let odd = text
+        .base64
+        .as_ref()
+        .and_then(|odd| STANDARD.decode(odd).ok());
+    odd.unwrap_or_else(|| whole(text).into_bytes())
+}
+
+/// A kept text for a person at a terminal.
+pub(super) fn on_terminal(text: &KeptTextDoc) -> String {
+    let odd = match text.base64 {
+        Some(_) => "\n[... this is no UTF-8; redirect the output to have its bytes ...]",
+        None => "",
+    };
+    format!("{}{odd}", raw(&whole(text)))
+}
+
+/// Says why no command can send a request again.
+fn no_command(request: &InspectedDoc) -> String {
+    let why = if request.received.is_some() {
+        "the body is too long to be kept whole, so no command can send it again"
+    } else {
+        "no body was read of this request, so no command can send it again"
+    };
+    let note = request.curl_note.as_deref();
+    note.map_or_else(|| why.to_owned(), plain)
 }
 
 /// A text with a line on what is left out of it.
@@ -167,8 +224,17 @@ fn whole(text: &KeptTextDoc) -> String {
 fn overview(request: &InspectedDoc) -> String {
     let row = &request.row;
     let mut said = vec![
-        format!("request    {} at {}", row.request_id, clock(row.at_ms)),
-        format!("asked      {} by {}", plain(&row.asked), plain(&row.client)),
+        format!(
+            "request    {} (#{}) at {}",
+            plain(&row.request_id),
+            row.number,
+            clock(row.at_ms)
+        ),
+        format!(
+            "asked      {} by {}",
+            plain(&row.asked),
+            plain(&client_name(&row.client))
+        ),
     ];
     match &row.ended {
         None => said.push("answered   not yet".to_owned()),
@@ -296,9 +362,12 @@ fn difference(difference: &TurnDifferenceDoc) -> String {
     };
     let mut said = vec![format!(
         "Since the turn before ({}, {bodies}): {}",
-        difference.previous_id, difference.summary
+        plain(&difference.previous_id),
+        plain(&difference.summary)
     )];
+    let warning = difference.template_warning.as_deref();
     said.push(match &difference.broken_at {
+        None if warning.is_some() => String::new(),
         None => "The prompt goes on from that turn: an engine that still has it reads only what is new.".to_owned(),
         Some(broken) => {
             let place = broken.character.map_or_else(String::new, |at| format!(", character {at}"));
@@ -309,6 +378,8 @@ fn difference(difference: &TurnDifferenceDoc) -> String {
             )
         }
     });
+    said.retain(|sentence| !sentence.is_empty());
+    said.extend(warning.map(plain));
     said.extend(difference.changes.iter().map(change));
     let counted = difference.changed + difference.added + difference.removed;
     let more = counted.saturating_sub(difference.changes.len());
@@ -357,7 +428,11 @@ fn raw(text: &str) -> String {
 
 fn is_acting(c: char) -> bool {
     let is_space = matches!(c, '\n' | '\t');
-    c.is_control() && !is_space || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    let turns_or_hides = matches!(
+        c,
+        '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+    );
+    c.is_control() && !is_space || turns_or_hides
 }
 
 #[cfg(test)]

@@ -129,6 +129,7 @@ mod tests {
     #[derive(Deserialize)]
     struct Cases {
         bytes: Vec<(Option<f64>, String)>,
+        client: Vec<(String, String)>,
         count: Vec<(f64, String)>,
         duration: Vec<(Option<f64>, String)>,
         phase: Vec<(Value, String)>,
@@ -141,6 +142,9 @@ mod tests {
         let cases: Cases = serde_json::from_str(cases).unwrap();
         for (value, text) in cases.bytes {
             assert_eq!(value.map_or_else(String::new, |v| bytes(whole(v))), text);
+        }
+        for (value, text) in cases.client {
+            assert_eq!(crate::output::client_name(&value), text);
         }
         for (value, text) in cases.count {
             assert_eq!(count(whole(value)), text);

@@ -1,17 +1,17 @@
 //! `crucible inspect` against a running instance.
 
-use std::net::UdpSocket;
+use std::{net::UdpSocket, time::Duration};
 
 use crucible_documents::inspector::{InspectedDoc, InspectorDoc};
 use crucible_sim::Options;
 use crucible_tests::{
     Crucible,
     chat::{body, post, post_raw},
-    engines::{engine, start},
+    engines::{client, engine, start},
     rest::eventually,
 };
 
-use super::{ended, list, one};
+use super::{ended, list, one, switch};
 
 #[tokio::test]
 async fn it_lists_requests_as_they_end_and_ends_when_it_is_switched_off() {
@@ -29,7 +29,7 @@ async fn it_lists_requests_as_they_end_and_ends_when_it_is_switched_off() {
         assert_eq!((code, err.as_str()), (0, ""));
         assert!(out.contains("2 of at most 64 requests are kept"), "{out}");
         // The list looks a few times in a second.
-        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
         let (code, out, _) = crucible.beside(&["inspect", "--off"]).await;
         assert_eq!(code, 0);
         assert!(out.contains("is off"), "{out}");
@@ -71,21 +71,19 @@ async fn it_shows_each_part_of_a_request() {
     ] {
         assert!(all.contains(part), "{part} in\n{all}");
     }
+    // A body is written as it is, without a line feed of the command's own.
     assert_eq!(
-        show(&["inspect", "show", "last", "--received"])
-            .await
-            .trim_end(),
+        show(&["inspect", "show", "last", "--received"]).await,
         asked
     );
+    assert_eq!(show(&["inspect", "show", "#1", "--received"]).await, asked);
     assert!(
         show(&["inspect", "show", "last", "--sent"])
             .await
             .contains("\"temperature\"")
     );
     assert_eq!(
-        show(&["inspect", "show", "last", "--answer"])
-            .await
-            .trim_end(),
+        show(&["inspect", "show", "last", "--answer"]).await,
         answer.text
     );
     assert_eq!(
@@ -118,6 +116,91 @@ async fn it_shows_each_part_of_a_request() {
 }
 
 #[tokio::test]
+async fn the_list_goes_on_with_a_new_session_and_says_when_the_end_moves() {
+    let (_sim, crucible) = one().await;
+    // A look between the two switches sees an inspector that is off: then once more.
+    for _ in 0..5 {
+        let followed = crucible.beside(&["inspect", "--minutes", "5"]);
+        let switched = async {
+            eventually("it is on", || async {
+                list(&crucible).await.on.then_some(())
+            })
+            .await;
+            tokio::time::sleep(Duration::from_millis(700)).await;
+            assert_eq!(switch(&crucible, 7.0).await.status, 200);
+            tokio::time::sleep(Duration::from_millis(700)).await;
+            switch(&crucible, 0.0).await;
+            switch(&crucible, 9.0).await;
+            tokio::time::sleep(Duration::from_millis(700)).await;
+            assert_eq!(post(&crucible, &body("absent", "x")).await.status, 404);
+            tokio::time::sleep(Duration::from_millis(700)).await;
+            switch(&crucible, 0.0).await;
+        };
+        let ((code, out, err), ()) = tokio::join!(followed, switched);
+        assert_eq!((code, err.as_str()), (0, ""), "{out}");
+        assert!(
+            out.contains("The inspector's end was moved: it is on until"),
+            "{out}"
+        );
+        if let Some((_, later)) = out.split_once("was switched off and on again") {
+            assert!(later.contains("404 model_not_found"), "{out}");
+            assert!(later.contains("The inspector is off"), "{out}");
+            return;
+        }
+    }
+    panic!("the list never went on with the new session");
+}
+
+#[tokio::test]
+async fn a_body_that_is_no_text_is_written_byte_for_byte() {
+    let (_sim, crucible) = one().await;
+    super::on(&crucible).await;
+    let asked = b"{\"model\": \"caf\xe9\"}".to_vec();
+    let request = client()
+        .post(crucible.at("/v1/chat/completions"))
+        .body(asked.clone());
+    assert_eq!(request.send().await.expect("an answer").status(), 400);
+    ended(&crucible, 1).await;
+    let written = std::process::Command::new(crucible_tests::binary::crucible())
+        .args([
+            "inspect",
+            "show",
+            "last",
+            "--received",
+            "--url",
+            crucible.url(),
+        ])
+        .output()
+        .expect("it ran");
+    assert!(written.status.success(), "{written:?}");
+    assert_eq!(written.stdout, asked);
+}
+
+#[tokio::test]
+async fn requests_that_a_client_gave_one_id_are_told_apart_by_number() {
+    let (_sim, crucible) = one().await;
+    super::on(&crucible).await;
+    for text in ["of the first", "of the second"] {
+        let request = client()
+            .post(crucible.at("/v1/chat/completions"))
+            .header("x-request-id", "same")
+            .json(&body("one", text));
+        assert_eq!(request.send().await.expect("an answer").status(), 200);
+    }
+    ended(&crucible, 2).await;
+    let (_, out, _) = crucible.beside(&["inspect", "list"]).await;
+    assert!(out.contains("  #1  ") && out.contains("  #2  "), "{out}");
+    for (args, text) in [
+        (&["inspect", "show", "#1", "--received"], "of the first"),
+        (&["inspect", "show", "#2", "--received"], "of the second"),
+    ] {
+        let (code, out, err) = crucible.beside(args).await;
+        assert_eq!((code, err.as_str()), (0, ""));
+        assert!(out.contains(text), "{args:?}: {out}");
+    }
+}
+
+#[tokio::test]
 async fn it_says_what_is_wrong_where_it_cannot_ask() {
     for (minutes, code) in [("0", 2), ("61", 2), ("ten", 2), ("-1", 2)] {
         let (found, _, err) = Crucible::command(&["inspect", "--minutes", minutes], "");
@@ -125,6 +208,20 @@ async fn it_says_what_is_wrong_where_it_cannot_ask() {
     }
     let (code, _, err) = Crucible::command(&["inspect", "--minutes", "5", "--off"], "");
     assert_eq!(code, 2, "{err}");
+    for args in [
+        &["inspect", "--off", "list"][..],
+        &["inspect", "--minutes", "5", "list"],
+        &["inspect", "--off", "show", "last"],
+    ] {
+        let (code, _, err) = Crucible::command(args, "");
+        assert_eq!(code, 2, "{args:?}: {err}");
+        assert!(err.contains("stand alone"), "{err}");
+    }
+    for command in ["inspect", "top"] {
+        let (code, _, err) = Crucible::command(&[command, "--url", "garbage"], "");
+        assert_eq!(code, 2, "{command}: {err}");
+        assert!(err.contains("--url: found \"garbage\""), "{err}");
+    }
     let (code, _, err) = Crucible::command(&["inspect", "--listen", "127.0.0.1:1"], "");
     assert_eq!(code, 1);
     assert!(
@@ -142,6 +239,16 @@ async fn it_says_what_is_wrong_where_it_cannot_ask() {
         err.contains("wants a client key: set CRUCIBLE_KEY"),
         "{err}"
     );
+    for command in [
+        &["inspect", "--key", "crk-wrong"][..],
+        &["inspect", "list", "--key", "crk-wrong"],
+        &["top", "--once", "--key", "crk-wrong"],
+    ] {
+        let (code, _, err) = keyed.beside(command).await;
+        assert_eq!(code, 1, "{command:?}");
+        assert!(err.contains("refused the client key"), "{err}");
+        assert!(!err.contains("wants a client key"), "{err}");
+    }
     let socket = UdpSocket::bind("0.0.0.0:0").expect("a socket");
     socket
         .connect("192.0.2.1:9")
@@ -152,13 +259,17 @@ async fn it_says_what_is_wrong_where_it_cannot_ask() {
     ));
     let (config, address) = (far.config().display().to_string(), far.addr().to_owned());
     let said = tokio::task::spawn_blocking(move || {
-        let args = ["inspect", "--config", &config, "--listen", &address];
-        Crucible::command(&args, "")
+        let url = format!("http://{address}");
+        ["--listen", "--url"].map(|flag| {
+            let place = if flag == "--url" { &url } else { &address };
+            Crucible::command(&["inspect", "--config", &config, flag, place], "")
+        })
     });
-    let (code, _, err) = said.await.expect("it ran");
-    assert_eq!(code, 1);
-    assert!(
-        err.contains("only programs on the machine of Crucible"),
-        "{err}"
-    );
+    for (code, _, err) in said.await.expect("it ran") {
+        assert_eq!(code, 1);
+        assert!(
+            err.contains("only programs on the machine of Crucible"),
+            "{err}"
+        );
+    }
 }

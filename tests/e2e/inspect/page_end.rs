@@ -1,12 +1,14 @@
-//! Nothing of a kept request stays on the live page after the inspector's end, in a real browser.
+//! Which request the live page opens, and that nothing of one stays after the inspector's end, in a real browser.
 
 use crucible_sim::Sim;
 use crucible_tests::{
     Crucible,
     chat::post_as,
     chromium::{self, Chromium, Tab},
+    engines::client,
     rest::eventually,
 };
+use serde_json::json;
 
 use super::{
     ended, on, one,
@@ -141,4 +143,80 @@ async fn texts_go_by_the_pages_own_timer_and_with_a_lost_stream() {
     banner_is_gone(&tab).await;
     assert_eq!(left(&tab).await, "");
     assert_eq!(tab.eval("window.unhandled").await, 0);
+}
+
+#[tokio::test]
+async fn of_two_requests_with_one_id_the_clicked_one_is_opened() {
+    let Some(program) = chromium::named() else {
+        return;
+    };
+    let (_sim, crucible) = one().await;
+    on(&crucible).await;
+    for text in ["of the first repeat 2", "of the second repeat 2"] {
+        let request = client()
+            .post(crucible.at("/v1/chat/completions"))
+            .header("x-request-id", "same")
+            .header("user-agent", "")
+            .json(&turn("10:15:01", &[text]));
+        assert_eq!(request.send().await.expect("an answer").status(), 200);
+    }
+    ended(&crucible, 2).await;
+    let browser = Chromium::start(&program).await;
+    let tab = browser.open(&crucible.at("/"), DESK).await;
+    tab.shows("(no name)@127.0.0.1").await;
+    for (row, own, other) in [
+        ("last", "of the first", "of the second"),
+        ("first", "of the second", "of the first"),
+    ] {
+        click(&tab, &format!("#inspected li:{row}-child button")).await;
+        eventually("the clicked one is open", || async {
+            let body = tab
+                .eval("document.querySelector('#inspected-one pre[aria-label^=\"As received\"]')?.textContent ?? ''")
+                .await;
+            let body = body.as_str().unwrap_or_default();
+            (body.contains(own) && !body.contains(other)).then_some(())
+        })
+        .await;
+    }
+    assert_eq!(browser.errors(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_changed_setting_of_the_template_and_a_missing_command_are_told() {
+    let Some(program) = chromium::named() else {
+        return;
+    };
+    let (_sim, crucible) = one().await;
+    on(&crucible).await;
+    for (thinks, said) in [
+        (true, &["repeat 2"][..]),
+        (false, &["repeat 2", "word0 word1", "repeat 3"]),
+    ] {
+        let mut asked = turn("10:15:01", said);
+        asked["chat_template_kwargs"] = json!({ "enable_thinking": thinks });
+        let answer = post_as(&crucible, "my-agent", &asked).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+    }
+    ended(&crucible, 2).await;
+    let browser = Chromium::start(&program).await;
+    let tab = browser.open(&crucible.at("/"), DESK).await;
+    click(&tab, "#inspected li:first-child button").await;
+    tab.shows("may write the prompt otherwise from its beginning")
+        .await;
+    assert!(
+        !left(&tab)
+            .await
+            .contains("The prompt goes on from that turn")
+    );
+    tab.eval(
+        "window.asked = fetch; window.fetch = async (path, ...rest) => { \
+        const answer = await window.asked(path, ...rest); \
+        if (!String(path).includes('inspect/')) return answer; \
+        const without = { received: null, curl: null, curl_note: null }; \
+        return new Response(JSON.stringify({ ...await answer.json(), ...without })); }; 0",
+    )
+    .await;
+    click(&tab, "#inspected li:last-child button").await;
+    tab.shows("The body was not read, so no command can send it again.")
+        .await;
 }

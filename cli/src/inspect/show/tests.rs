@@ -79,7 +79,7 @@ fn kept() -> InspectedDoc {
 
 #[test]
 fn a_row_has_the_facts_and_nothing_that_a_terminal_acts_on() {
-    let row = row(&kept().row);
+    let row = row(&kept().row, false);
     for part in [
         "req_01234567 ",
         "agent [2J@127.0.0.1",
@@ -133,4 +133,72 @@ fn a_part_that_is_missing_or_cut_is_told() {
 fn sizes_and_times_are_short() {
     assert_eq!([size(640), size(50_400)], ["640 bytes", "49.2 KiB"]);
     assert_eq!(clock(1_795_906_800_000).len(), 8);
+}
+
+#[test]
+fn no_promise_is_made_where_a_setting_of_the_template_changed() {
+    let mut kept = kept();
+    let found = kept.difference.as_mut().unwrap();
+    found.broken_at = None;
+    let goes_on = "The prompt goes on from that turn";
+    assert!(difference(found).contains(goes_on));
+    found.template_warning = Some("think changed since that turn".to_owned());
+    let said = difference(found);
+    assert!(
+        said.contains("think changed since that turn") && !said.contains(goes_on),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_text_that_is_no_utf_8_is_written_byte_for_byte() {
+    let mut text = KeptTextDoc {
+        bytes: 4,
+        text: "caf\u{fffd}".to_owned(),
+        end: None,
+        base64: Some("Y2Fm6Q==".to_owned()),
+    };
+    assert_eq!(bytes(&text), b"caf\xe9");
+    assert!(on_terminal(&text).contains("no UTF-8"));
+    text.base64 = None;
+    assert_eq!(bytes(&text), text.text.as_bytes());
+}
+
+#[test]
+fn a_request_without_a_command_says_why() {
+    let mut kept = kept();
+    let why = |kept: &InspectedDoc| request(kept, ShownPart::Curl).unwrap_err();
+    assert!(why(&kept).contains("too long"));
+    kept.received = None;
+    assert!(why(&kept).contains("no body was read"));
+    kept.curl_note = Some("for another reason".to_owned());
+    assert_eq!(why(&kept), "for another reason");
+}
+
+#[test]
+fn requests_of_one_id_are_listed_by_their_numbers_and_nameless_clients_as_such() {
+    let first = kept().row;
+    let second = InspectedRowDoc {
+        number: 2,
+        client: "@127.0.0.1".into(),
+        ..first.clone()
+    };
+    let rows = [first.clone(), second.clone()];
+    assert!(has_twin(&second, &rows) && !has_twin(&second, &rows[1..]));
+    let said = row(&second, true);
+    assert!(
+        said.contains("  #2 ") && said.contains("(no name)@127.0.0.1"),
+        "{said}"
+    );
+    assert!(row(&first, false).contains("req_01234567 "));
+}
+
+#[test]
+fn marks_that_hide_or_turn_text_do_not_come_to_the_terminal() {
+    for mark in [
+        '\u{61c}', '\u{200b}', '\u{200e}', '\u{200f}', '\u{2028}', '\u{2029}', '\u{202e}',
+        '\u{2066}',
+    ] {
+        assert_eq!(plain(&format!("a{mark}b")), "a b");
+    }
 }

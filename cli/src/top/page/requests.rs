@@ -14,6 +14,7 @@ use super::{
     },
     pane::{PaneCell, PaneColumn, PaneKind, PaneRow, TextTone, TopPane, detail, some_detail},
 };
+use crate::output::client_name;
 
 const COLUMNS: &[PaneColumn] = &[
     PaneColumn::text("", (12, 16), 1),
@@ -64,7 +65,9 @@ fn place(engine: Option<&str>, model: Option<&str>) -> PaneCell {
 }
 
 fn client(client: Option<&Arc<str>>) -> PaneCell {
-    client.map_or_else(PaneCell::default, |client| PaneCell::new(client))
+    client.map_or_else(PaneCell::default, |client| {
+        PaneCell::new(&client_name(client))
+    })
 }
 
 fn answered(request: &InFlightDoc, watched: &WatchedInstance, age: f64) -> PaneRow {

@@ -1,7 +1,7 @@
 // The inspector: its switch, the banner of every page while it is on, the kept requests and one of them in full.
 
 import { by, fill, make } from "./dom.js";
-import { clock, count, duration, share, size } from "./format.js";
+import { client, clock, count, duration, share, size } from "./format.js";
 import { ask } from "./stream.js";
 
 /** The most characters of a text that a page draws; the command `crucible inspect show` has all. */
@@ -41,8 +41,8 @@ function row(request) {
     count(end.output_tokens) + " answered", duration(end.took_s)].filter(Boolean).join(" · ");
   const state = end.outcome === "ok" ? "" : end.status + " " + end.outcome;
   const button = make("button", { type: "button", class: "pick" },
-    clock(request.at_ms) + " " + request.client + " to " + where);
-  button.addEventListener("click", () => choose(request.request_id, button));
+    clock(request.at_ms) + " " + client(request.client) + " to " + where);
+  button.addEventListener("click", () => choose(request.number, button));
   return make("li", {}, button, " ", make("span", { class: "muted" }, numbers), " ",
     make("span", { class: "bad" }, state), make("p", { class: "change" }, request.change));
 }
@@ -112,7 +112,9 @@ function text(title, kept) {
   if (kept == null) return null;
   const whole = kept.end == null ? kept.text : kept.text + "\n[... the middle is not kept ...]\n" + kept.end;
   const drawn = whole.length > DRAWN ? whole.slice(0, DRAWN) + "\n[... crucible inspect show has the rest ...]" : whole;
-  return folded(title + ", " + size(kept.bytes), drawn);
+  const odd = kept.base64 == null ? null : make("p", { class: "muted" },
+    "It is no text in UTF-8: crucible inspect show writes its bytes.");
+  return folded(title + ", " + size(kept.bytes), drawn, odd);
 }
 
 function folded(title, content, ...more) {
@@ -140,14 +142,16 @@ function compared(request) {
   }
   const broken = difference.broken_at;
   const place = broken?.character == null ? "" : ", character " + broken.character;
+  const warning = difference.template_warning;
   const price = broken
     ? make("p", { class: "warn" }, "The engine's cache broke at " + broken.piece + place + ": about " +
       count(broken.tokens_before) + " tokens before it can be reused, about " + count(broken.tokens_read_again) +
       " are read again, about " + count(broken.tokens_new) + " are new.")
-    : make("p", { class: "good" }, "The prompt goes on from that turn: an engine that still has it reads only what is new.");
+    : warning ? null : make("p", { class: "good" }, "The prompt goes on from that turn: an engine that still has it reads only what is new.");
   const bodies = difference.compared === "sent" ? "as sent to the engine" : "as the client sent it";
   return [title, make("p", { class: "change" }, difference.summary),
     make("p", { class: "muted" }, "Compared with " + difference.previous_id + ", " + bodies + "."), price,
+    warning ? make("p", { class: "warn" }, warning) : null,
     request.fix ? make("p", {}, "What to do: " + request.fix) : null, changes(difference)];
 }
 
@@ -158,8 +162,12 @@ function attempt(one) {
     ...said.map(note => make("p", { class: "muted" }, note)));
 }
 
-function curl(command) {
-  if (command == null) return make("p", { class: "muted" }, "The body is too long to be kept whole, so no command can send it again.");
+const sentence = text => text[0].toUpperCase() + text.slice(1) + (text.endsWith(".") ? "" : ".");
+
+function curl({ curl: command, curl_note: note, received }) {
+  const why = note ?? (received ? "The body is too long to be kept whole, so no command can send it again."
+    : "The body was not read, so no command can send it again.");
+  if (command == null) return make("p", { class: "muted" }, sentence(why));
   const copy = make("button", { type: "button" }, "Copy");
   const said = make("span", { role: "status" });
   copy.addEventListener("click", async () => {
@@ -170,12 +178,13 @@ function curl(command) {
       said.textContent = " the browser does not allow it; select the text";
     }
   });
-  return folded("As a command for curl", command, make("p", {}, copy, said));
+  return folded("As a command for curl", command, make("p", {}, copy, said),
+    note ? make("p", { class: "muted" }, sentence(note)) : null);
 }
 
 function shown(request) {
   const answer = request.assembled;
-  const heading = make("h3", { tabindex: "-1" }, request.asked + " by " + request.client);
+  const heading = make("h3", { tabindex: "-1" }, request.asked + " by " + client(request.client));
   const parts = [
     heading,
     make("p", { class: "muted" }, "Request " + request.request_id + ", " + clock(request.at_ms)),
@@ -190,20 +199,21 @@ function shown(request) {
     text("As received", request.received) ?? make("p", { class: "muted" }, "No body was read of this request."),
     ...request.attempts.map(attempt),
     text("Answer as it came", request.answer),
-    curl(request.curl),
+    curl(request),
   ];
   by("inspected-one").replaceChildren(...parts.filter(Boolean));
   heading.focus();
 }
 
-async function choose(id, button) {
+/** Opens the request of a number: clients choose ids, so that several requests may have one. */
+async function choose(number, button) {
   chosen?.removeAttribute("aria-current");
   chosen = button;
   button.setAttribute("aria-current", "true");
   const [begun, mine] = [era, choice += 1];
   const late = () => begun !== era || mine !== choice;
   try {
-    const response = await ask("crucible/inspect/" + id.split("/").map(encodeURIComponent).join("/"));
+    const response = await ask("crucible/inspect/" + encodeURIComponent("#" + number));
     const read = response.ok ? await response.json() : await failure(response);
     if (late()) return;
     if (response.ok) shown(read);

@@ -1,7 +1,7 @@
 // The state of this moment: tiles, requests, pools, engines, broken prefixes.
 
 import { by, fill, make } from "./dom.js";
-import { bytes, count, duration, phase, wait } from "./format.js";
+import { bytes, client, count, duration, phase, wait } from "./format.js";
 
 /** The most waiting requests that are listed one by one. */
 const SHOWN = 8;
@@ -72,17 +72,17 @@ function resident(one) {
 function pool(one) {
   const used = one.residents.reduce((sum, r) => sum + (r.bytes ?? 0), 0);
   const whole = Math.max(one.budget_bytes ?? 0, used + (one.others_bytes ?? 0), 1);
-  const bar = make("div", { class: "bar", role: "img", "aria-label":
-    bytes(one.used_bytes) + " of " + (one.budget_bytes ? bytes(one.budget_bytes) : "an unknown budget") + " in use" });
-  for (const r of one.residents) {
+  const said = bytes(one.used_bytes) + (one.budget_bytes ? " of " + bytes(one.budget_bytes) : " of an unknown budget");
+  // A bar without a budget would be full whatever is in use.
+  const bar = one.budget_bytes ? make("div", { class: "bar", role: "img", "aria-label": said + " in use" }) : null;
+  for (const r of bar ? one.residents : []) {
     const part = make("span", { title: r.model + " " + bytes(r.bytes) });
-    if (one.budget_bytes && used > one.budget_bytes) part.classList.add("over");
+    if (used > one.budget_bytes) part.classList.add("over");
     part.style.width = 100 * (r.bytes ?? 0) / whole + "%";
     bar.append(part);
   }
   const card = make("div", { class: "card" }, make("h3", {}, one.name), bar,
-    make("p", { class: "muted" }, bytes(one.used_bytes) + " of " +
-      (one.budget_bytes ? bytes(one.budget_bytes) : "an unknown budget") +
+    make("p", { class: "muted" }, said +
       (one.others_bytes ? "; other programs hold " + bytes(one.others_bytes) : "")));
   if (one.loading) {
     const { model, since, expected_s: expected } = one.loading;
@@ -111,7 +111,7 @@ function engine(one) {
 function prefix(one) {
   const share = one.prompt_tokens ? ": " + count(one.cached_tokens ?? 0) + " of " + count(one.prompt_tokens) +
     " tokens were cached" : "";
-  return make("li", {}, make("strong", {}, one.client), " to " + one.engine + "/" + one.model + ", " + one.differs + share +
+  return make("li", {}, make("strong", {}, client(one.client)), " to " + one.engine + "/" + one.model + ", " + one.differs + share +
     ". ", make("span", { class: "muted" }, one.fix));
 }
 
