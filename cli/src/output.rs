@@ -56,14 +56,9 @@ fn note_error(written: io::Result<()>) {
     }
 }
 
-/// Returns a client as queues tell it apart, in words where its program has no name: `(no name)@127.0.0.1`.
-pub fn client_name(client: &str) -> String {
-    let unnamed = if client.starts_with('@') {
-        "(no name)"
-    } else {
-        ""
-    };
-    format!("{unnamed}{client}")
+/// Returns a client as queues tell it apart; of a program that gives no name its address alone: `127.0.0.1`.
+pub fn client_name(client: &str) -> &str {
+    client.strip_prefix('@').unwrap_or(client)
 }
 
 /// Returns the rows as text with columns aligned by spaces. The first row is the heading.

@@ -84,7 +84,7 @@ async fn a_load_a_queue_a_prompt_a_stream_and_an_eviction_are_seen_as_they_happe
             "reading the prompt, about ",
             "answering",
             "1 running",
-            "@127.0.0.1",
+            " 127.0.0.1 ",
         ],
         |screen| keep(screen, "top-200"),
     );

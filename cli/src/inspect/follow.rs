@@ -5,7 +5,7 @@ use std::time::Duration;
 use crucible_documents::{inspector::InspectorDoc, running::RunningInstance};
 use tokio::time::sleep;
 
-use super::{asked::answered, show};
+use super::{asked::answered, rows, text};
 use crate::{
     CommandFailure,
     output::{stdout_error, to_json, write_stderr, write_stdout},
@@ -48,7 +48,7 @@ pub(super) async fn follow(
     if json {
         write_stderr(&beginning(&state));
     } else {
-        write_stdout(&format!("{}\n\n{}", beginning(&state), show::heading()));
+        write_stdout(&format!("{}\n\n{}", beginning(&state), rows::heading()));
     }
     loop {
         sleep(LOOK).await;
@@ -73,12 +73,12 @@ pub(super) async fn follow(
 
 /// What a person should know before the list.
 fn beginning(state: &InspectorDoc) -> String {
-    let size = show::size(u64::try_from(state.most_bytes).unwrap_or(u64::MAX));
+    let size = text::size(u64::try_from(state.most_bytes).unwrap_or(u64::MAX));
     format!(
         "The inspector is on until {}: the instance keeps the last {} requests with their bodies, at most\n\
          {size}, in its memory only, and drops them all then. Ctrl-C ends this list, not the inspector:\n\
          `crucible inspect --off` does. `crucible inspect show last` shows a request.",
-        show::clock(state.ends_at_ms.unwrap_or_default()),
+        text::clock(state.ends_at_ms.unwrap_or_default()),
         state.most_requests,
     )
 }
@@ -97,7 +97,7 @@ impl FollowedList {
 
     /// Says that somebody switched the inspector meanwhile.
     fn note_switch(&mut self, state: &InspectorDoc) {
-        let end = show::clock(state.ends_at_ms.unwrap_or_default());
+        let end = text::clock(state.ends_at_ms.unwrap_or_default());
         if state.session != self.session {
             self.say(&format!(
                 "The inspector was switched off and on again: what it kept before is dropped. It is on until {end}."
@@ -140,7 +140,7 @@ impl FollowedList {
             write_stdout(&if self.json {
                 to_json(row)?
             } else {
-                show::row(row, show::has_twin(row, &state.requests))
+                rows::row(row, rows::has_twin(row, &state.requests))
             });
             self.shown.push(row.number);
         }

@@ -13,7 +13,9 @@
 
 mod asked;
 mod follow;
+mod rows;
 mod show;
+mod text;
 
 use std::io::{IsTerminal as _, stdout};
 
@@ -141,11 +143,11 @@ fn listed(state: &InspectorDoc) -> String {
     }
     let mut said = format!(
         "The inspector is on until {}; {} of at most {} requests are kept, {} of {}{}.",
-        show::clock(state.ends_at_ms.unwrap_or_default()),
+        text::clock(state.ends_at_ms.unwrap_or_default()),
         state.requests.len(),
         state.most_requests,
-        show::size(u64::try_from(state.kept_bytes).unwrap_or(u64::MAX)),
-        show::size(u64::try_from(state.most_bytes).unwrap_or(u64::MAX)),
+        text::size(u64::try_from(state.kept_bytes).unwrap_or(u64::MAX)),
+        text::size(u64::try_from(state.most_bytes).unwrap_or(u64::MAX)),
         match state.dropped {
             0 => String::new(),
             dropped => format!("; {dropped} had to make room"),
@@ -153,11 +155,11 @@ fn listed(state: &InspectorDoc) -> String {
     );
     if !state.requests.is_empty() {
         said.push_str("\n\n");
-        said.push_str(&show::heading());
+        said.push_str(&rows::heading());
     }
     for row in &state.requests {
         said.push('\n');
-        said.push_str(&show::row(row, show::has_twin(row, &state.requests)));
+        said.push_str(&rows::row(row, rows::has_twin(row, &state.requests)));
     }
     said
 }

@@ -1,19 +1,17 @@
 //! Kept requests as text for a terminal.
 
-use std::io::{IsTerminal as _, stdout};
-
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use bytesize::ByteSize;
 use crucible_documents::inspector::{
-    ComparedBodies, InspectedAttemptDoc, InspectedDoc, InspectedEndDoc, InspectedRowDoc,
-    KeptTextDoc, PieceChangeDoc, PieceChangeKind, TurnDifferenceDoc,
+    ComparedBodies, InspectedAttemptDoc, InspectedDoc, InspectedEndDoc, KeptTextDoc,
+    PieceChangeDoc, PieceChangeKind, TurnDifferenceDoc,
 };
-use jiff::{Timestamp, tz::TimeZone};
 
+use super::{
+    rows::{answerer, share},
+    text::{clock, plain, raw, size},
+};
 use crate::output::client_name;
 
-/// The characters of an id that a list shows; its beginning names a request.
-const ID: usize = 12;
 /// The characters of the answer that are shown among other things.
 const ANSWER: usize = 1200;
 
@@ -32,103 +30,6 @@ pub(super) enum ShownPart {
     Difference,
     /// A command line for curl.
     Curl,
-}
-
-/// The time of day of a moment in milliseconds since 1970, here.
-pub(super) fn clock(ms: u64) -> String {
-    let at = i64::try_from(ms).ok();
-    let at = at.and_then(|ms| Timestamp::from_millisecond(ms).ok());
-    let at = at.map(|at| TimeZone::system().to_datetime(at));
-    at.map_or_else(String::new, |at| at.strftime("%H:%M:%S").to_string())
-}
-
-/// A number of bytes for a person.
-pub(super) fn size(bytes: u64) -> String {
-    if bytes < 1024 {
-        return format!("{bytes} bytes");
-    }
-    ByteSize::b(bytes).display().iec().to_string()
-}
-
-/// The heading of a list.
-pub(super) fn heading() -> String {
-    line([
-        "time",
-        "request",
-        "client",
-        "answered by",
-        "prompt",
-        "cached",
-        "answer",
-        "since the turn before",
-    ])
-}
-
-/// Whether another of these requests has the same id, which clients choose.
-pub(super) fn has_twin(row: &InspectedRowDoc, rows: &[InspectedRowDoc]) -> bool {
-    rows.iter()
-        .any(|other| other.number != row.number && other.request_id == row.request_id)
-}
-
-/// A request on one line, with its number where its id does not name it.
-pub(super) fn row(row: &InspectedRowDoc, has_twin: bool) -> String {
-    let id: String = if has_twin || *row.request_id == *"last" {
-        format!("#{}", row.number)
-    } else {
-        row.request_id.chars().take(ID).collect()
-    };
-    let client = client_name(&row.client);
-    let time = clock(row.at_ms);
-    let Some(end) = &row.ended else {
-        return line([&time, &id, &client, "is answered", "", "", "", ""]);
-    };
-    let prompt = end
-        .prompt_tokens
-        .map_or_else(String::new, |tokens| tokens.to_string());
-    let mut change = row.change.to_string();
-    if end.outcome != "ok" {
-        change = format!(
-            "{} {}{}{change}",
-            end.status,
-            end.outcome,
-            if change.is_empty() { "" } else { "; " }
-        );
-    }
-    line([
-        &time,
-        &id,
-        &client,
-        &answerer(end),
-        &prompt,
-        &share(end),
-        &end.output_tokens.to_string(),
-        &change,
-    ])
-}
-
-fn line(cells: [&str; 8]) -> String {
-    let [time, id, client, answerer, prompt, cached, answer, change] = cells.map(plain);
-    let line = format!(
-        "{time:8}  {id:ID$}  {client:22}  {answerer:24}  {prompt:>7}  {cached:>6}  {answer:>6}  {change}"
-    );
-    line.trim_end().to_owned()
-}
-
-fn answerer(end: &InspectedEndDoc) -> String {
-    match (&end.engine, &end.model) {
-        (Some(engine), Some(model)) => format!("{engine}/{model}"),
-        _ => "-".to_owned(),
-    }
-}
-
-/// The cached share of the prompt, `about` where it is estimated.
-fn share(end: &InspectedEndDoc) -> String {
-    let about = if end.cached_is_estimated { "~" } else { "" };
-    let share = end.cached_share();
-    share.map_or_else(
-        || "-".to_owned(),
-        |share| format!("{about}{:.0} %", (share * 100.0).floor()),
-    )
 }
 
 /// A request, or a part of it; the error says why there is no such part.
@@ -233,7 +134,7 @@ fn overview(request: &InspectedDoc) -> String {
         format!(
             "asked      {} by {}",
             plain(&row.asked),
-            plain(&client_name(&row.client))
+            plain(client_name(&row.client))
         ),
     ];
     match &row.ended {
@@ -407,32 +308,6 @@ fn change(change: &PieceChangeDoc) -> String {
             format!("  ~ {piece} at character {at}\n      before: {before}\n      now:    {after}")
         }
     }
-}
-
-/// A text of others on one line, without characters that a terminal acts on.
-fn plain(text: &str) -> String {
-    text.chars()
-        .map(|c| if is_acting(c) || c == '\n' { ' ' } else { c })
-        .collect()
-}
-
-/// A text of others as it is; on a terminal without characters that it acts on.
-fn raw(text: &str) -> String {
-    if !stdout().is_terminal() {
-        return text.to_owned();
-    }
-    text.chars()
-        .map(|c| if is_acting(c) { '\u{fffd}' } else { c })
-        .collect()
-}
-
-fn is_acting(c: char) -> bool {
-    let is_space = matches!(c, '\n' | '\t');
-    let turns_or_hides = matches!(
-        c,
-        '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
-    );
-    c.is_control() && !is_space || turns_or_hides
 }
 
 #[cfg(test)]

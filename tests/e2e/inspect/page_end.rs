@@ -163,7 +163,7 @@ async fn of_two_requests_with_one_id_the_clicked_one_is_opened() {
     ended(&crucible, 2).await;
     let browser = Chromium::start(&program).await;
     let tab = browser.open(&crucible.at("/"), DESK).await;
-    tab.shows("(no name)@127.0.0.1").await;
+    tab.shows(" 127.0.0.1 to ").await;
     for (row, own, other) in [
         ("last", "of the first", "of the second"),
         ("first", "of the second", "of the first"),

@@ -66,7 +66,7 @@ fn place(engine: Option<&str>, model: Option<&str>) -> PaneCell {
 
 fn client(client: Option<&Arc<str>>) -> PaneCell {
     client.map_or_else(PaneCell::default, |client| {
-        PaneCell::new(&client_name(client))
+        PaneCell::new(client_name(client))
     })
 }
 

@@ -24,8 +24,8 @@ export function share(end) {
   return about + Math.floor(Math.min(1, end.cached_tokens / end.prompt_tokens) * 100) + " % cached";
 }
 
-/** A client as queues tell it apart, in words where its program has no name: "(no name)@127.0.0.1". */
-export const client = name => name.startsWith("@") ? "(no name)" + name : name;
+/** A client as queues tell it apart; of a program that gives no name its address alone: "127.0.0.1". */
+export const client = name => name.startsWith("@") ? name.slice(1) : name;
 
 /** 950, 12.3 k, 8.12 M. */
 export function count(value) {
