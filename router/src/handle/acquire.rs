@@ -60,6 +60,7 @@ impl RouterHandle {
         if !attempt.probes() && self.0.breaks(&candidate.engine) {
             attempt = self.pass(candidate, demand)?;
         }
+        attempt.ticket = permit.ticket;
         permit.attempt = Some(attempt);
         Ok(permit)
     }
@@ -121,7 +122,7 @@ impl OutcomeReceiver for RouterState {
     fn outcome(self: Arc<Self>, attempt: &EngineAttempt, outcome: RequestOutcome, began: bool) {
         let who = (&attempt.client, attempt.pass);
         if let Some(number) = self.fleet.report(&attempt.engine, who, outcome, began) {
-            RouterHandle(self).probe_itself(&attempt.engine, &attempt.model, number);
+            RouterHandle(self).probe_itself(attempt, number);
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::{
     demand::Demand,
     engine::{self, EngineEndpoint, EngineError, ask_for_one_token, is_an_answer},
     health::ProbeResult,
-    permit::Permit,
+    permit::{EngineAttempt, Permit},
     plan::{Candidate, Reason},
 };
 
@@ -31,17 +31,17 @@ const PROMPT_TOKENS: u64 = 64;
 // === impl RouterHandle ===
 
 impl RouterHandle {
-    /// Asks in a task of its own, and tells the breaker what it found.
-    pub(super) fn probe_itself(&self, engine: &Arc<str>, model: &Arc<str>, number: u64) {
+    /// Asks in a task of its own because `failed` did, and tells the breaker what it found.
+    pub(super) fn probe_itself(&self, failed: &EngineAttempt, number: u64) {
         let candidate = Candidate {
-            engine: Arc::clone(engine),
-            model: Arc::clone(model),
+            engine: Arc::clone(&failed.engine),
+            model: Arc::clone(&failed.model),
             reason: Reason::Exact,
             predicted: None,
         };
-        let router = self.clone();
+        let (router, failed) = (self.clone(), failed.ticket);
         self.0.tracker.spawn(async move {
-            let probing = router.own_probe(&candidate);
+            let probing = router.own_probe(&candidate, failed);
             // After the end nobody is refused for it.
             let ended = router.0.cancel.run_until_cancelled(probing).await;
             let found = ended.unwrap_or(ProbeResult::Unknown);
@@ -56,7 +56,9 @@ impl RouterHandle {
         });
     }
 
-    async fn own_probe(&self, candidate: &Candidate) -> ProbeResult {
+    /// Asks for one token and judges what comes. `failed` is the ticket of the request whose failure
+    /// is looked into.
+    async fn own_probe(&self, candidate: &Candidate, failed: u64) -> ProbeResult {
         let demand = Demand {
             request_id: "own-probe".into(),
             model: candidate.model.to_string(),
@@ -71,9 +73,12 @@ impl RouterHandle {
         let Ok(permit) = self.queue(arrival, WAIT).await else {
             return ProbeResult::Unknown;
         };
-        // Of these, it may stand behind some: an engine can have fewer slots than it has permits.
-        let view = self.fresh_view();
-        let others = view.engine(&candidate.engine).is_some_and(|e| e.active > 1);
+        // Of these, it may stand behind some: an engine can have fewer slots than it has permits. The
+        // failed request is over, though its permit comes back after its report.
+        let running = self.0.scheduler.tickets_out(&candidate.engine);
+        let others = running
+            .iter()
+            .any(|ticket| ![permit.ticket, failed].contains(ticket));
         let timeouts = &(self.0.config)().timeouts;
         let budget = BUDGET.min(timeouts.first_token);
         let asking = one_token(&permit, timeouts.connect);

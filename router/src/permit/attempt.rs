@@ -31,6 +31,8 @@ pub struct EngineAttempt {
     pub(crate) client: ClientId,
     /// The state in which the circuit breaker let the request pass.
     pub(crate) pass: BreakerPass,
+    /// The number of the request with the scheduler; zero until its permit is granted.
+    pub(crate) ticket: u64,
     began: AtomicBool,
     ended: AtomicBool,
 }
@@ -52,6 +54,7 @@ impl EngineAttempt {
             model: Arc::clone(&candidate.model),
             client,
             pass,
+            ticket: 0,
             began: AtomicBool::new(false),
             ended: AtomicBool::new(false),
         }

@@ -122,6 +122,15 @@ async fn an_engine_that_takes_requests_and_says_nothing_opens_the_breaker() {
         request["stream"] = true.into();
         let answer = post(&crucible, &request).await;
         assert_eq!(answer.code(), "first_token_timeout", "{n}: {}", answer.text);
+        // From the second silence of one client on, Crucible asks itself. Its question proves
+        // something where no other request waits beside it.
+        if n == 2 {
+            eventually("Crucible asked itself", || async {
+                let log = crucible.log();
+                log.contains("asked for one token").then_some(())
+            })
+            .await;
+        }
     }
     eventually("the breaker opens", || async {
         let log = crucible.log();

@@ -306,6 +306,11 @@ impl SchedulerActor {
         })
     }
 
+    /// The tickets of the permits that are out on an engine at this moment.
+    pub(crate) fn tickets_out(self: &Arc<Self>, engine: &str) -> Vec<u64> {
+        self.with_state(|_, state, _| state.core.tickets_out(engine))
+    }
+
     /// Begins the end of Crucible; `unload`: what it loaded is unloaded. The receiver is answered
     /// when that is done.
     pub(crate) fn drain(self: &Arc<Self>, unload: bool) -> oneshot::Receiver<()> {

@@ -106,6 +106,13 @@ impl Scheduler {
         }
     }
 
+    /// The tickets of the permits that are out on an engine.
+    pub(crate) fn tickets_out(&self, engine: &str) -> Vec<u64> {
+        let permits = self.active_permits.iter();
+        let on_engine = permits.filter(|(_, permit)| *permit.engine == *engine);
+        on_engine.map(|(ticket, _)| *ticket).collect()
+    }
+
     /// Refuses every request whose deadline has come.
     pub(super) fn refuse_expired(&mut self, now: Instant, actions: &mut Vec<Action>) {
         while let Some((_, ticket)) = self.deadlines.first().copied().filter(|(at, _)| *at <= now) {
