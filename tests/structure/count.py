@@ -318,6 +318,7 @@ def lengths(tree, counts, behind):
     files = {file: tree.rust[file][0].count("\n") for file in tree.rust}
     found = [(function, file) for file in tree.rust for function in rust.functions(tree.rust[file][2])]
     long = sorted((at for at in found if at[0].lines > 60), key=lambda at: -at[0].lines)
+    steps = sorted((at for at in long if at[0].lines - at[0].table_lines > 60), key=lambda at: at[0].table_lines - at[0].lines)
     product = [at for at in found if at[1] in tree.product]
     counts["files of Rust"] = len(files)
     counts["file lines, median / p90 / max"] = three(files.values())
@@ -325,11 +326,17 @@ def lengths(tree, counts, behind):
     counts["function lines, median / p90 / max"] = three(function.lines for function, _ in found)
     counts["function lines in the product, median / p90 / max"] = three(function.lines for function, _ in product)
     counts["functions of more than 60 lines"] = len(long)
+    counts["functions of more than 60 lines without their tables"] = len(steps)
     counts["functions of more than 60 lines in the product"] = sum(file in tree.product for _, file in long)
     behind["files of more than 400 lines"] = [
         f"{file}: {lines}" for file, lines in sorted(files.items(), key=lambda item: -item[1]) if lines > 400
     ]
-    behind["functions of more than 60 lines"] = [f"{file}:{f.line} {f.name}: {f.lines}" for f, file in long]
+    behind["functions of more than 60 lines"] = [
+        f"{file}:{f.line} {f.name}: {f.lines}, {f.table_lines} of them in tables" for f, file in long
+    ]
+    behind["functions of more than 60 lines without their tables"] = [
+        f"{file}:{f.line} {f.name}: {f.lines - f.table_lines}" for f, file in steps
+    ]
 
 
 def three(numbers):

@@ -111,14 +111,18 @@ def without(text, spans):
 
 @dataclass
 class Function:
-    """A function with a body: its name and the lines from `fn` to the closing brace."""
+    """A function with a body: its name, the lines from `fn` to the closing brace, and how many of them are rows of
+    tables."""
 
     name: str
     line: int
     lines: int
+    table_lines: int
 
 
 FUNCTION = re.compile(r"\bfn\s+(\w+)")
+TABLE = re.compile(r"(?:\bin|[=&(!;{}])\s*(\[)")
+ROWS = 5
 
 
 def functions(code):
@@ -129,7 +133,33 @@ def functions(code):
         if at < len(code) and code[at] == "{":
             end = closing(code, at)
             first = code.count("\n", 0, match.start()) + 1
-            yield Function(match.group(1), first, code.count("\n", match.start(), end) + 1)
+            rows = sum(code.count("\n", *span) for span in tables(code, at, end))
+            yield Function(match.group(1), first, code.count("\n", match.start(), end) + 1, rows)
+
+
+def tables(code, start, end):
+    """Where lists of data stand: at least `ROWS` entries between brackets, without a statement in one of them."""
+    at = start
+    while (match := TABLE.search(code, at, end)) is not None:
+        opened = match.start(1)
+        closed = closing(code, opened)
+        if ";" not in code[opened:closed] and entries(code[opened + 1 : closed - 1]) >= ROWS:
+            yield opened, closed
+            at = closed
+        else:
+            at = opened + 1
+
+
+def entries(inside):
+    """The number of entries between two brackets."""
+    depth, commas, last = 0, 0, 0
+    for mark in re.finditer(r"[(\[{)\]},]", inside):
+        if mark.group() == ",":
+            commas += depth == 0
+            last = mark.end() if depth == 0 else last
+        else:
+            depth += 1 if mark.group() in OPEN else -1
+    return commas + bool(inside[last:].strip())
 
 
 def arms(code):

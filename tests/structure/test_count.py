@@ -47,6 +47,12 @@ class Reading(unittest.TestCase):
         code = "fn a(x: [u8; 2]) -> u8 {\n  {}\n}\ntrait T { fn b(); fn c() {} }\n"
         self.assertEqual([(f.name, f.lines) for f in rust.functions(code)], [("a", 3), ("c", 1)])
 
+    def test_a_table_is_a_list_of_data_and_no_list_of_steps(self):
+        rows = "\n".join(f"    (a{n}, [1, 2])," for n in range(5))
+        steps = "\n".join(f"    {{ a{n}(); }}," for n in range(5))
+        code = f"fn a() {{\n  for x in [\n{rows}\n  ] {{ f(x[0]) }}\n  let y = [\n{steps}\n  ];\n  let z = [\n1,\n2];\n}}\n"
+        self.assertEqual([(f.lines, f.table_lines) for f in rust.functions(code)], [(19, 6)])
+
     def test_patterns_of_a_match_are_those_of_its_own_arms(self):
         code = "match kind { K::A | K::B if x => match y { _ => 1 }, K::C { .. } => { _ } _ => f(a, b), }"
         self.assertIn(["K::A | K::B if x", "K::C { .. }", "_"], list(rust.arms(code)))
