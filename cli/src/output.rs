@@ -5,6 +5,7 @@ use std::{
     sync::OnceLock,
 };
 
+use jiff::{Timestamp, tz::TimeZone};
 use serde::Serialize;
 
 use crate::CommandFailure;
@@ -61,6 +62,17 @@ pub fn client_name(client: &str) -> &str {
     client.strip_prefix('@').unwrap_or(client)
 }
 
+/// Returns the time of day of a moment given in milliseconds since 1970: `14:03:59`, and `--:--:--` for one that no
+/// calendar has.
+pub(crate) fn time_of_day(at_ms: u64, zone: &TimeZone) -> String {
+    let at = i64::try_from(at_ms).ok();
+    let at = at.and_then(|at| Timestamp::from_millisecond(at).ok());
+    at.map_or_else(
+        || "--:--:--".to_owned(),
+        |at| zone.to_datetime(at).strftime("%H:%M:%S").to_string(),
+    )
+}
+
 /// Returns the rows as text with columns aligned by spaces. The first row is the heading.
 pub fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
@@ -97,5 +109,18 @@ mod tests {
             vec!["ccc".into(), "d".into()],
         ];
         assert_eq!(table(&rows), "a    bb\nccc  d");
+    }
+
+    #[test]
+    fn a_time_of_day_is_that_of_its_zone() {
+        let zone = TimeZone::fixed(jiff::tz::offset(5));
+        for (at_ms, here, there) in [
+            (0, "00:00:00", "05:00:00"),
+            (1_795_906_799_999, "22:59:59", "03:59:59"),
+            (u64::MAX, "--:--:--", "--:--:--"),
+        ] {
+            assert_eq!(time_of_day(at_ms, &TimeZone::UTC), here);
+            assert_eq!(time_of_day(at_ms, &zone), there);
+        }
     }
 }

@@ -17,6 +17,8 @@
 //! | [`inspector`] | `GET /crucible/inspect`, `inspect --json` |
 //! | [`event_log`] | `events.jsonl` in `state_dir` |
 //!
+//! [`UnseenCharacter`] names what must not come to a terminal from a text of others, for all who show one.
+//!
 //! [`running`] asks the instance at the configured address for them.
 
 pub mod event_log;
@@ -28,6 +30,7 @@ mod number;
 pub mod running;
 pub mod state;
 pub mod timeline;
+mod unseen_character;
 mod usage;
 pub mod verified;
 
@@ -36,6 +39,7 @@ pub use self::{
     models::{ListedEngineDoc, ListedModelDoc, ModelsDoc},
     number::seconds,
     state::StateDoc,
+    unseen_character::UnseenCharacter,
     usage::{EnergyCounterDoc, UsageDoc, UsageRowDoc},
     verified::{FindingDoc, VerifiedDoc},
 };

@@ -1,4 +1,4 @@
-//! An application without sockets of its own, for tests of the stacks.
+//! An application without sockets of its own, for tests of the stacks, and values that many tests need.
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -12,6 +12,7 @@ use crate::{
     metrics::Metrics,
     state::AppState,
     upstream::Upstream,
+    usage::PromptProgress,
 };
 
 /// An application that knows no engine and looks for none.
@@ -64,4 +65,24 @@ pub(crate) fn app(toml: &str) -> AppState {
             ..LedgerSinks::default()
         },
     )
+}
+
+/// A number of seconds.
+pub(crate) const fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+/// A report of an engine on how far it has read a prompt, in tokens and milliseconds.
+pub(crate) const fn progress(
+    total: u32,
+    cached: u32,
+    processed: u32,
+    time_ms: u32,
+) -> PromptProgress {
+    PromptProgress {
+        total,
+        cached,
+        processed,
+        time_ms,
+    }
 }

@@ -78,7 +78,7 @@ fn beginning(state: &InspectorDoc) -> String {
         "The inspector is on until {}: the instance keeps the last {} requests with their bodies, at most\n\
          {size}, in its memory only, and drops them all then. Ctrl-C ends this list, not the inspector:\n\
          `crucible inspect --off` does. `crucible inspect show last` shows a request.",
-        text::clock(state.ends_at_ms.unwrap_or_default()),
+        text::local_time(state.ends_at_ms.unwrap_or_default()),
         state.most_requests,
     )
 }
@@ -97,7 +97,7 @@ impl FollowedList {
 
     /// Says that somebody switched the inspector meanwhile.
     fn note_switch(&mut self, state: &InspectorDoc) {
-        let end = text::clock(state.ends_at_ms.unwrap_or_default());
+        let end = text::local_time(state.ends_at_ms.unwrap_or_default());
         if state.session != self.session {
             self.say(&format!(
                 "The inspector was switched off and on again: what it kept before is dropped. It is on until {end}."

@@ -143,7 +143,7 @@ fn listed(state: &InspectorDoc) -> String {
     }
     let mut said = format!(
         "The inspector is on until {}; {} of at most {} requests are kept, {} of {}{}.",
-        text::clock(state.ends_at_ms.unwrap_or_default()),
+        text::local_time(state.ends_at_ms.unwrap_or_default()),
         state.requests.len(),
         state.most_requests,
         text::size(u64::try_from(state.kept_bytes).unwrap_or(u64::MAX)),

@@ -2,7 +2,7 @@
 
 use crucible_documents::inspector::{InspectedEndDoc, InspectedRowDoc};
 
-use super::text::{clock, plain};
+use super::text::{local_time, plain};
 use crate::output::client_name;
 
 /// The characters of an id that a list shows; its beginning names a request.
@@ -36,7 +36,7 @@ pub(super) fn row(row: &InspectedRowDoc, has_twin: bool) -> String {
         row.request_id.chars().take(ID).collect()
     };
     let client = client_name(&row.client);
-    let time = clock(row.at_ms);
+    let time = local_time(row.at_ms);
     let Some(end) = &row.ended else {
         return line([&time, &id, client, "is answered", "", "", "", ""]);
     };

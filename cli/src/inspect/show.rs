@@ -8,7 +8,7 @@ use crucible_documents::inspector::{
 
 use super::{
     rows::{answerer, share},
-    text::{clock, plain, raw, size},
+    text::{local_time, plain, raw, size},
 };
 use crate::output::client_name;
 
@@ -129,7 +129,7 @@ fn overview(request: &InspectedDoc) -> String {
             "request    {} (#{}) at {}",
             plain(&row.request_id),
             row.number,
-            clock(row.at_ms)
+            local_time(row.at_ms)
         ),
         format!(
             "asked      {} by {}",

@@ -1,5 +1,6 @@
 //! Texts of others on a terminal: cleaned of what would steer it, measured in columns, cut to a width.
 
+use crucible_documents::UnseenCharacter;
 use unicode_segmentation::UnicodeSegmentation as _;
 use unicode_width::UnicodeWidthStr as _;
 
@@ -9,29 +10,17 @@ const CUT: &str = "…";
 /// The longest text that is kept of a name or an error, in characters.
 const LONGEST: usize = 2000;
 
-/// Returns a text with which nobody can steer a terminal: control characters, escape sequences' first
-/// characters among them, and marks that turn the direction of text become `�`. Joiners and variation
-/// selectors, whose width depends on the terminal, are left out.
+/// Returns a text with which nobody can steer a terminal: control characters, escape sequences' first characters among
+/// them, and characters that turn the direction of text become `�`, line feeds and tabs a space. Joiners, variation
+/// selectors and other characters without a width, whose columns depend on the terminal, are left out.
 pub(super) fn clean(text: &str) -> String {
     let shown = text.chars().take(LONGEST);
     shown
-        .filter_map(|c| match c {
-            '\n' | '\t' => Some(' '),
-            c if c.is_control() => Some('\u{fffd}'),
-            // Line and paragraph separators; embeddings, overrides and isolates of direction.
-            '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => Some('\u{fffd}'),
-            // Without a width of their own: joiners, marks of direction, selectors, tags.
-            '\u{ad}'
-            | '\u{61c}'
-            | '\u{180b}'..='\u{180f}'
-            | '\u{200b}'..='\u{200f}'
-            | '\u{2060}'..='\u{2065}'
-            | '\u{206a}'..='\u{206f}'
-            | '\u{fe00}'..='\u{fe0f}'
-            | '\u{feff}'
-            | '\u{fff9}'..='\u{fffb}'
-            | '\u{e0000}'..='\u{e0fff}' => None,
-            c => Some(c),
+        .filter_map(|c| match UnseenCharacter::of(c) {
+            None => Some(c),
+            Some(UnseenCharacter::Control) if matches!(c, '\n' | '\t') => Some(' '),
+            Some(UnseenCharacter::Control | UnseenCharacter::Turning) => Some('\u{fffd}'),
+            Some(UnseenCharacter::Shaping | UnseenCharacter::Hidden) => None,
         })
         .collect()
 }
@@ -106,6 +95,11 @@ mod tests {
             ("a\u{9b}2Jb\u{90}c", "a\u{fffd}2Jb\u{fffd}c"),
             ("two\nlines\tand a tab\r", "two lines and a tab\u{fffd}"),
             ("gpu\u{202e}drowssap", "gpu\u{fffd}drowssap"),
+            (
+                "a\u{2066}b\u{2069}c\u{2028}d",
+                "a\u{fffd}b\u{fffd}c\u{fffd}d",
+            ),
+            ("qw\u{200b}en\u{200f}7b\u{e0041}\u{3164}", "qwen7b"),
             (
                 "\u{1f469}\u{200d}\u{1f680} \u{2764}\u{fe0f}",
                 "\u{1f469}\u{1f680} \u{2764}",

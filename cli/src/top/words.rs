@@ -3,7 +3,6 @@
 //! `tests/page/words.json` has cases that both this module and the script of the page are held to.
 
 use crucible_documents::state::{InFlightDoc, PrefillDoc, PrefillSource};
-use jiff::{Timestamp, tz::TimeZone};
 
 /// Bytes: `13.4 GB`, `512 MB`.
 pub(super) fn bytes(value: u64) -> String {
@@ -107,16 +106,6 @@ fn float(value: u64) -> f64 {
 )]
 fn whole(value: f64) -> u64 {
     value as u64
-}
-
-/// The time of day of a moment given in milliseconds since 1970.
-pub(super) fn time_of_day(at_ms: u64, zone: &TimeZone) -> String {
-    let at = i64::try_from(at_ms).ok();
-    let at = at.and_then(|at| Timestamp::from_millisecond(at).ok());
-    at.map_or_else(
-        || "--:--:--".to_owned(),
-        |at| zone.to_datetime(at).strftime("%H:%M:%S").to_string(),
-    )
 }
 
 #[cfg(test)]

@@ -109,11 +109,7 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
-    use crate::{dialect, error::ErrorKind};
-
-    fn secs(n: u64) -> Duration {
-        Duration::from_secs(n)
-    }
+    use crate::{dialect, error::ErrorKind, testing::secs};
 
     #[tokio::test(start_paused = true)]
     async fn an_early_failure_keeps_its_status() {

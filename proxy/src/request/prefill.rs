@@ -74,20 +74,10 @@ impl RequestFacts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{request::PromptReading, usage::PromptProgress};
-
-    fn report(total: u32, cached: u32, processed: u32, time_ms: u32) -> PromptProgress {
-        PromptProgress {
-            total,
-            cached,
-            processed,
-            time_ms,
-        }
-    }
-
-    fn secs(n: u64) -> Duration {
-        Duration::from_secs(n)
-    }
+    use crate::{
+        request::PromptReading,
+        testing::{progress, secs},
+    };
 
     fn sent(at: Instant) -> RequestFacts {
         RequestFacts {
@@ -104,7 +94,8 @@ mod tests {
         let mut facts = sent(start);
         let source = PrefillSource::Engine;
         let at = start + secs(11);
-        let reading = PromptReading::after(None, report(1000, 200, 600, 8000), source, (start, at));
+        let reading =
+            PromptReading::after(None, progress(1000, 200, 600, 8000), source, (start, at));
         facts.reading = Some(reading);
         let told = facts.prefill(7, at + secs(3)).unwrap();
         assert_eq!(
@@ -119,14 +110,15 @@ mod tests {
         // Without a clock of the engine, the time since sending counts.
         let reading = PromptReading::after(
             None,
-            report(1000, 200, 600, 0),
+            progress(1000, 200, 600, 0),
             PrefillSource::Runner,
             (start, at),
         );
         facts.reading = Some(reading);
         assert_eq!(facts.prefill(7, at).unwrap().remaining_s, Some(11.0));
         // Nothing was read yet: the predicted time for this share.
-        let reading = PromptReading::after(None, report(1000, 500, 500, 0), source, (start, start));
+        let reading =
+            PromptReading::after(None, progress(1000, 500, 500, 0), source, (start, start));
         facts.reading = Some(reading);
         assert_eq!(facts.prefill(7, at).unwrap().remaining_s, Some(9.0));
         facts.phase = RequestPhase::Stream;

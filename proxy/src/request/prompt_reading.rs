@@ -92,19 +92,7 @@ impl PromptReading {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn report(total: u32, cached: u32, processed: u32, time_ms: u32) -> PromptProgress {
-        PromptProgress {
-            total,
-            cached,
-            processed,
-            time_ms,
-        }
-    }
-
-    fn secs(n: u64) -> Duration {
-        Duration::from_secs(n)
-    }
+    use crate::testing::{progress, secs};
 
     #[test]
     fn only_tokens_that_were_read_are_progress() {
@@ -112,12 +100,12 @@ mod tests {
         let source = PrefillSource::Engine;
         let first = PromptReading::after(
             None,
-            report(100, 60, 60, 0),
+            progress(100, 60, 60, 0),
             source,
             (start, start + secs(1)),
         );
         assert_eq!((first.grew_at, first.percent()), (start, 60));
-        let more = report(100, 60, 80, 2000);
+        let more = progress(100, 60, 80, 2000);
         let second = PromptReading::after(Some(first), more, source, (start, start + secs(3)));
         assert_eq!(second.grew_at, start + secs(3));
         let same = PromptReading::after(Some(second), more, source, (start, start + secs(9)));
@@ -129,7 +117,7 @@ mod tests {
         let start = Instant::now();
         let reading = PromptReading::after(
             None,
-            report(1000, 0, 620, 9000),
+            progress(1000, 0, 620, 9000),
             PrefillSource::Engine,
             (start, start),
         );

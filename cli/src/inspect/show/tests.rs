@@ -135,7 +135,7 @@ fn a_part_that_is_missing_or_cut_is_told() {
 #[test]
 fn sizes_and_times_are_short() {
     assert_eq!([size(640), size(50_400)], ["640 bytes", "49.2 KiB"]);
-    assert_eq!(clock(1_795_906_800_000).len(), 8);
+    assert_eq!(local_time(1_795_906_800_000).len(), 8);
 }
 
 #[test]
@@ -199,9 +199,19 @@ fn requests_of_one_id_are_listed_by_their_numbers_and_nameless_clients_as_such()
 #[test]
 fn marks_that_hide_or_turn_text_do_not_come_to_the_terminal() {
     for mark in [
-        '\u{61c}', '\u{200b}', '\u{200e}', '\u{200f}', '\u{2028}', '\u{2029}', '\u{202e}',
+        '\u{61c}',
+        '\u{200b}',
+        '\u{200e}',
+        '\u{200f}',
+        '\u{2028}',
+        '\u{2029}',
+        '\u{202e}',
         '\u{2066}',
+        '\u{feff}',
+        '\u{e0041}',
     ] {
         assert_eq!(plain(&format!("a{mark}b")), "a b");
     }
+    let joined = "\u{1f469}\u{200d}\u{1f680} می\u{200c}خواهم";
+    assert_eq!(plain(joined), joined);
 }

@@ -6,10 +6,11 @@ use jiff::tz::TimeZone;
 use super::{
     super::{
         watched::WatchedInstance,
-        words::{count, duration, plural, rate, time_of_day},
+        words::{count, duration, plural, rate},
     },
     pane::{PaneCell, PaneColumn, PaneKind, PaneRow, TextTone, TopPane, detail, some_detail},
 };
+use crate::output::time_of_day;
 
 const COLUMNS: &[PaneColumn] = &[
     PaneColumn::text("", (8, 8), 0),

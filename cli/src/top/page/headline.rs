@@ -8,10 +8,11 @@ use super::{
     super::{
         rates::LastMinutes,
         watched::{ClockReading, WatchedInstance},
-        words::{duration, plural, rate, time_of_day},
+        words::{duration, plural, rate},
     },
     pane::{PaneCell, TextTone},
 };
+use crate::output::time_of_day;
 
 /// The lines above the panes.
 #[derive(Clone, Debug)]

@@ -2,25 +2,10 @@
 
 use std::fmt::Write as _;
 
+use crucible_documents::UnseenCharacter;
+
 /// The most characters of a name and of a value.
 const LONGEST: [usize; 2] = [64, 40];
-
-/// Whether a character has no width or changes the direction of what stands around it, so that a reader would not see
-/// it, or would see another text.
-const fn is_invisible(c: char) -> bool {
-    matches!(
-        c,
-        '\u{ad}'
-            | '\u{61c}'
-            | '\u{180e}'
-            | '\u{200b}'..='\u{200f}'
-            | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}'
-            | '\u{feff}'
-            | '\u{fff9}'..='\u{fffb}'
-            | '\u{e0000}'..='\u{e007f}'
-    )
-}
 
 /// A text without characters that a terminal acts on or that a reader does not see: they stand there as escapes.
 pub(super) fn printable(text: &str) -> String {
@@ -30,7 +15,7 @@ pub(super) fn printable(text: &str) -> String {
             '\n' => shown.push_str("\\n"),
             '\t' => shown.push_str("\\t"),
             '\r' => shown.push_str("\\r"),
-            c if c.is_control() || is_invisible(c) => {
+            c if UnseenCharacter::of(c).is_some() => {
                 // Writing to a String cannot fail.
                 let _ = write!(shown, "\\u{:04x}", u32::from(c));
             }

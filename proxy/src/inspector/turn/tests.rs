@@ -196,7 +196,7 @@ fn nothing_that_a_terminal_acts_on_is_in_an_excerpt() {
     let found = of(&old, &new);
     assert_eq!(found.changes[0].after, "b\\u001b[31m\\u202e\\n");
     for c in
-        "\u{61c}\u{200b}\u{200d}\u{200e}\u{200f}\u{2028}\u{2029}\u{202a}\u{2066}\u{2069}\u{feff}"
+        "\u{61c}\u{200b}\u{200d}\u{200e}\u{200f}\u{2028}\u{2029}\u{202a}\u{2066}\u{2069}\u{fe0f}\u{feff}"
             .chars()
     {
         let shown = printable::printable(&format!("a{c}b"));
