@@ -1,6 +1,6 @@
 //! The live page in a real browser (`TEST_BROWSER`: a Chromium), and its events without one.
 
-use std::{collections::BTreeSet, fmt::Write as _, path::Path, time::Duration};
+use std::{collections::BTreeSet, fmt::Write as _, time::Duration};
 
 use crucible_documents::{StateDoc, inspector::InspectorStatusDoc, timeline::TimelineEntry};
 use crucible_sim::{Options, Sim};
@@ -15,17 +15,6 @@ use futures_util::StreamExt as _;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
-
-const DESK: Window = Window {
-    width: 1280,
-    height: 900,
-    dark: false,
-};
-const PHONE: Window = Window {
-    width: 390,
-    height: 844,
-    dark: true,
-};
 
 /// Stands for the rate of a running answer, which the page computes.
 const RATE: &str = "a rate above 0";
@@ -45,10 +34,6 @@ pub(crate) async fn slow_pair() -> (Sim, Crucible) {
     (sim, crucible)
 }
 
-async fn page<'a>(browser: &'a Chromium, crucible: &Crucible, window: Window) -> Tab<'a> {
-    browser.open(&crucible.at("/"), window).await
-}
-
 /// Only the instance itself was asked, and nothing went wrong.
 fn was_quiet(browser: &Chromium, crucible: &Crucible) {
     assert_eq!(browser.errors(), Vec::<String>::new());
@@ -58,35 +43,30 @@ fn was_quiet(browser: &Chromium, crucible: &Crucible) {
     }
 }
 
-/// Where `TEST_PICTURES` names a folder, draws the page there at work, for the docs.
+/// Draws the page at work, for the docs.
 async fn draw(tab: &Tab<'_>) {
-    let Some(folder) = std::env::var_os("TEST_PICTURES") else {
+    let Some(folder) = chromium::pictures() else {
         return;
     };
     tab.shows("reading the prompt").await;
     for (window, dark, name) in [
-        (DESK, false, "live-page-desk-light"),
-        (DESK, true, "live-page-desk-dark"),
-        (PHONE, false, "live-page-phone-light"),
-        (PHONE, true, "live-page-phone-dark"),
+        (Window::DESK, false, "live-page-desk-light"),
+        (Window::DESK, true, "live-page-desk-dark"),
+        (Window::PHONE, false, "live-page-phone-light"),
+        (Window::PHONE, true, "live-page-phone-dark"),
     ] {
-        tab.resize(Window { dark, ..window }).await;
-        // Drawn anew for its width.
-        tab.eval("new Promise(requestAnimationFrame)").await;
-        let file = Path::new(&folder).join(name).with_extension("png");
-        std::fs::write(file, tab.picture().await).expect("written");
+        tab.draw(&folder, Window { dark, ..window }, name).await;
     }
-    tab.resize(DESK).await;
+    tab.resize(Window::DESK).await;
 }
 
 #[tokio::test]
 async fn a_load_a_queue_a_prompt_a_stream_and_an_eviction_are_seen_as_they_happen() {
-    let Some(program) = chromium::named() else {
+    let Some(browser) = Chromium::named().await else {
         return;
     };
     let (_sim, crucible) = slow_pair().await;
-    let browser = Chromium::start(&program).await;
-    let tab = page(&browser, &crucible, DESK).await;
+    let tab = browser.open(&crucible.at("/"), Window::DESK).await;
     tab.shows("Nothing is asked at this moment.").await;
     tab.shows("live").await;
     let long = format!("{} repeat 60", "word ".repeat(600));
@@ -139,44 +119,21 @@ async fn a_load_a_queue_a_prompt_a_stream_and_an_eviction_are_seen_as_they_happe
 
 #[tokio::test]
 async fn the_page_is_for_phones_keyboards_and_screen_readers_dark_and_light() {
-    let Some(program) = chromium::named() else {
+    let Some(browser) = Chromium::named().await else {
         return;
     };
-    let axe = std::env::var("TEST_JAVASCRIPT").expect("TEST_JAVASCRIPT: .ci/run installs axe-core");
-    let axe = Path::new(&axe).join("node_modules/axe-core/axe.min.js");
-    let axe = std::fs::read_to_string(axe).expect("axe-core");
     let (_sim, crucible) = slow_pair().await;
     assert_eq!(post(&crucible, &body("one", "repeat 3")).await.status, 200);
-    let browser = Chromium::start(&program).await;
-    let tab = page(&browser, &crucible, DESK).await;
+    let tab = browser.open(&crucible.at("/"), Window::DESK).await;
     tab.shows("gpu/one").await;
     tab.shows("in effect").await;
-    tab.eval(&format!("{axe}; 0")).await;
-    for dark in [false, true] {
-        for window in [Window { dark, ..DESK }, Window { dark, ..PHONE }] {
-            tab.resize(window).await;
-            let wide = tab.eval("document.documentElement.scrollWidth").await;
-            assert!(
-                wide.as_u64() <= Some(window.width.into()),
-                "{window:?}: {wide}"
-            );
-            let rules = tab.eval("axe.run().then(r => r.passes.length)").await;
-            assert!(rules.as_u64() > Some(10), "axe ran: {rules}");
-            let found = tab
-                .eval(
-                    "axe.run().then(r => r.violations.filter(v => ['serious', 'critical'].includes(v.impact))\
-                     .map(v => v.id + ': ' + v.nodes.map(n => n.html).join(' ')))",
-                )
-                .await;
-            assert_eq!(found, serde_json::json!([]), "{window:?}");
-        }
-    }
+    tab.is_for_everybody().await;
     was_quiet(&browser, &crucible);
 }
 
 #[tokio::test]
 async fn with_keys_the_page_asks_for_one_and_keeps_it_in_its_tab() {
-    let Some(program) = chromium::named() else {
+    let Some(browser) = Chromium::named().await else {
         return;
     };
     let sim = start(Options::lmstudio(&["one=4GB"])).await;
@@ -190,8 +147,7 @@ async fn with_keys_the_page_asks_for_one_and_keeps_it_in_its_tab() {
         "{}[[key]]\nname = \"laptop\"\nhash = \"sha256:{hash}\"\n",
         engine("gpu", "lmstudio", &sim.url())
     ));
-    let browser = Chromium::start(&program).await;
-    let tab = page(&browser, &crucible, DESK).await;
+    let tab = browser.open(&crucible.at("/"), Window::DESK).await;
     let sign_in = async |key: &str| {
         eventually("the page asks", || async {
             let open = tab
@@ -220,15 +176,14 @@ async fn with_keys_the_page_asks_for_one_and_keeps_it_in_its_tab() {
 
 #[tokio::test]
 async fn a_pool_without_a_known_budget_has_no_bar() {
-    let Some(program) = chromium::named() else {
+    let Some(browser) = Chromium::named().await else {
         return;
     };
     let sim = start(Options::lmstudio(&["one=4GB"])).await;
     let crucible = Crucible::start(&engine("gpu", "lmstudio", &sim.url()));
     ready(&crucible).await;
     assert_eq!(post(&crucible, &body("one", "repeat 3")).await.status, 200);
-    let browser = Chromium::start(&program).await;
-    let tab = page(&browser, &crucible, DESK).await;
+    let tab = browser.open(&crucible.at("/"), Window::DESK).await;
     tab.shows("of an unknown budget").await;
     tab.shows("gpu/one").await;
     assert_eq!(
@@ -241,7 +196,7 @@ async fn a_pool_without_a_known_budget_has_no_bar() {
 
 #[tokio::test]
 async fn markup_in_names_is_text() {
-    let Some(program) = chromium::named() else {
+    let Some(browser) = Chromium::named().await else {
         return;
     };
     let name = "<img src=x onerror=document.title='broken'>";
@@ -249,8 +204,7 @@ async fn markup_in_names_is_text() {
     let crucible = Crucible::start(&engine("gpu", "lmstudio", &sim.url()));
     ready(&crucible).await;
     assert_eq!(post(&crucible, &body(name, "repeat 3")).await.status, 200);
-    let browser = Chromium::start(&program).await;
-    let tab = page(&browser, &crucible, DESK).await;
+    let tab = browser.open(&crucible.at("/"), Window::DESK).await;
     tab.shows(name).await;
     let found = tab
         .eval("[document.images.length, document.title].join()")

@@ -1,9 +1,12 @@
 //! A headless Chromium, driven over its `DevTools` protocol
 //! (<https://chromedevtools.github.io/devtools-protocol/>), for what only a browser can tell of a page.
 
+mod accessibility;
+
 use std::{
     collections::HashMap,
     io::{BufRead as _, BufReader},
+    path::PathBuf,
     process::{Child, Command, Stdio},
     sync::{
         Arc,
@@ -63,28 +66,47 @@ struct Heard {
     fetched: Mutex<Vec<String>>,
 }
 
-/// The browser that `TEST_BROWSER` names; `None` where it names none, which under CI is an error.
-///
-/// # Panics
-/// If `TEST_BROWSER` is not set under CI.
-pub fn named() -> Option<String> {
-    let named = std::env::var("TEST_BROWSER").ok().filter(|b| !b.is_empty());
-    let under_ci = std::env::var_os("CI").is_some();
-    assert!(
-        named.is_some() || !under_ci,
-        "TEST_BROWSER is not set: install Debian's package `chromium`"
-    );
-    named
+/// The folder that `TEST_PICTURES` names, where pages are drawn for the docs.
+pub fn pictures() -> Option<PathBuf> {
+    std::env::var_os("TEST_PICTURES").map(PathBuf::from)
+}
+
+// === impl Window ===
+
+impl Window {
+    /// A light window on a desk.
+    pub const DESK: Self = Self {
+        width: 1280,
+        height: 900,
+        dark: false,
+    };
+
+    /// A dark window on a phone.
+    pub const PHONE: Self = Self {
+        width: 390,
+        height: 844,
+        dark: true,
+    };
 }
 
 // === impl Chromium ===
 
 impl Chromium {
-    /// Starts the browser.
+    /// Starts the browser that `TEST_BROWSER` names; `None` where it names none, which under CI is an error.
     ///
     /// # Panics
-    /// If it does not start, or cannot be driven.
-    pub async fn start(program: &str) -> Self {
+    /// If `TEST_BROWSER` is not set under CI, or the browser does not start.
+    pub async fn named() -> Option<Self> {
+        let named = std::env::var("TEST_BROWSER").ok().filter(|b| !b.is_empty());
+        let under_ci = std::env::var_os("CI").is_some();
+        assert!(
+            named.is_some() || !under_ci,
+            "TEST_BROWSER is not set: install Debian's package `chromium`"
+        );
+        Some(Self::start(&named?).await)
+    }
+
+    async fn start(program: &str) -> Self {
         let folder = TempDir::new().expect("a folder");
         let mut child = Command::new(program)
             .args([

@@ -23,5 +23,6 @@ pub mod sse;
 pub mod target;
 pub mod tls;
 pub mod tmux;
+pub mod unread;
 
 pub use process::Crucible;

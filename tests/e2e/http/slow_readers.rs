@@ -7,43 +7,22 @@ use std::sync::{
 
 use crucible_tests::{
     Crucible,
-    chat::body,
     clean::{Metrics, settled},
     engines::{self, Trio, until},
     rest::{eventually, logged, ready},
+    unread::{SMALL_BUFFER, never_reading},
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpSocket, TcpStream},
 };
 
-/// As small as the system lets it be, so that what the test's own sockets hold does not count.
-const SMALL: u32 = 4096;
-
-/// Sends a streamed request and reads nothing of the answer.
-async fn ask_and_read_nothing(crucible: &Crucible, model: &str) -> TcpStream {
-    let socket = TcpSocket::new_v4().expect("a socket");
-    socket.set_recv_buffer_size(SMALL).expect("a small buffer");
-    let address = crucible.addr().parse().expect("an address");
-    let mut stream = socket.connect(address).await.expect("a connection");
-    let mut want = body(model, "repeat 3000000");
-    want["stream"] = true.into();
-    let want = want.to_string();
-    let head = format!(
-        "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n",
-        want.len()
-    );
-    let request = head + &want;
-    stream.write_all(request.as_bytes()).await.expect("written");
-    stream
-}
-
 #[tokio::test]
 async fn a_client_that_reads_too_slowly_has_a_cause_of_its_own() {
     let trio = Trio::with("[timeouts]\nclient_stall = \"1s\"\n", |_| {}).await;
     for model in ["qwen", "llama", "plain"] {
         let before = Metrics::of(&trio.crucible).await;
-        let stream = ask_and_read_nothing(&trio.crucible, model).await;
+        let stream = never_reading(&trio.crucible, model).await;
         until(trio.of(model), "the end of it", |log| {
             !log.disconnects.is_empty()
         })
@@ -69,7 +48,9 @@ async fn a_client_that_reads_too_slowly_has_a_cause_of_its_own() {
 /// An engine that writes events as fast as they are taken; counts their bytes.
 fn gushing() -> (String, Arc<AtomicU64>) {
     let socket = TcpSocket::new_v4().expect("a socket");
-    socket.set_send_buffer_size(SMALL).expect("a small buffer");
+    socket
+        .set_send_buffer_size(SMALL_BUFFER)
+        .expect("a small buffer");
     socket
         .bind("127.0.0.1:0".parse().expect("an address"))
         .expect("a port");
@@ -123,7 +104,7 @@ async fn the_engine_of_a_client_that_does_not_read_is_held_back_early() {
     ));
     ready(&crucible).await;
     let before = Metrics::of(&crucible).await;
-    let stream = ask_and_read_nothing(&crucible, "plain").await;
+    let stream = never_reading(&crucible, "plain").await;
     eventually("an answer begins", || async {
         (taken.load(Ordering::Relaxed) > 0).then_some(())
     })

@@ -1,7 +1,5 @@
 //! The inspector on the live page, in a real browser.
 
-use std::path::Path;
-
 use crucible_sim::{Options, Sim};
 use crucible_tests::{
     Crucible,
@@ -13,17 +11,6 @@ use crucible_tests::{
 use serde_json::{Value, json};
 
 use super::{ended, switch};
-
-pub(super) const DESK: Window = Window {
-    width: 1280,
-    height: 900,
-    dark: false,
-};
-const PHONE: Window = Window {
-    width: 390,
-    height: 844,
-    dark: true,
-};
 
 /// What a page must show as text.
 const MARKUP: &str = "<img src=x onerror=document.title='broken'>";
@@ -53,49 +40,21 @@ pub(super) async fn click(tab: &Tab<'_>, selector: &str) {
     .await;
 }
 
-/// Where `TEST_PICTURES` names a folder, draws the inspector there, for the docs.
+/// Draws the inspector, for the docs.
 async fn draw(tab: &Tab<'_>) {
-    let Some(folder) = std::env::var_os("TEST_PICTURES") else {
+    let Some(folder) = chromium::pictures() else {
         return;
     };
     tab.eval("for (const part of document.querySelectorAll('main > section')) part.hidden = part.id !== 'inspector-section';
         for (const part of document.querySelectorAll('#inspected-one details')) part.open = false").await;
     for (window, name) in [
-        (DESK, "inspector-desk-light"),
-        (PHONE, "inspector-phone-dark"),
+        (Window::DESK, "inspector-desk-light"),
+        (Window::PHONE, "inspector-phone-dark"),
     ] {
-        tab.resize(window).await;
-        let file = Path::new(&folder).join(name).with_extension("png");
-        std::fs::write(file, tab.picture().await).expect("written");
+        tab.draw(&folder, window, name).await;
     }
     tab.eval("for (const part of document.querySelectorAll('main > section')) part.hidden = part.id === 'prefixes-section'").await;
-    tab.resize(DESK).await;
-}
-
-/// Nothing serious is wrong for people who hear or type a page, dark and light, wide and narrow.
-async fn is_for_everybody(tab: &Tab<'_>) {
-    let axe = std::env::var("TEST_JAVASCRIPT").expect("TEST_JAVASCRIPT: .ci/run installs axe-core");
-    let axe = Path::new(&axe).join("node_modules/axe-core/axe.min.js");
-    let axe = std::fs::read_to_string(axe).expect("axe-core");
-    tab.eval(&format!("{axe}; 0")).await;
-    for dark in [false, true] {
-        for window in [Window { dark, ..DESK }, Window { dark, ..PHONE }] {
-            tab.resize(window).await;
-            let wide = tab.eval("document.documentElement.scrollWidth").await;
-            assert!(
-                wide.as_u64() <= Some(window.width.into()),
-                "{window:?}: {wide}"
-            );
-            let found = tab
-                .eval(
-                    "axe.run().then(r => r.violations.filter(v => ['serious', 'critical'].includes(v.impact))\
-                     .map(v => v.id + ': ' + v.nodes.map(n => n.html).join(' ')))",
-                )
-                .await;
-            assert_eq!(found, json!([]), "{window:?}");
-        }
-    }
-    tab.resize(DESK).await;
+    tab.resize(Window::DESK).await;
 }
 
 /// One model, with a second listener.
@@ -121,12 +80,11 @@ pub(super) async fn banner_is_gone(tab: &Tab<'_>) {
 
 #[tokio::test]
 async fn a_request_is_shown_with_its_difference_and_markup_in_prompts_is_text() {
-    let Some(program) = chromium::named() else {
+    let Some(browser) = Chromium::named().await else {
         return;
     };
     let (_sim, crucible) = both_listeners().await;
-    let browser = Chromium::start(&program).await;
-    let tab = browser.open(&crucible.at("/"), DESK).await;
+    let tab = browser.open(&crucible.at("/"), Window::DESK).await;
     tab.shows("Keep requests").await;
     click(&tab, "#inspector-on").await;
     tab.shows("The inspector is on until").await;
@@ -163,22 +121,21 @@ async fn a_request_is_shown_with_its_difference_and_markup_in_prompts_is_text() 
         .eval("[document.images.length, document.title].join()")
         .await;
     assert_eq!(found, "0,Crucible");
-    is_for_everybody(&tab).await;
+    tab.is_for_everybody().await;
     draw(&tab).await;
     assert_eq!(browser.errors(), Vec::<String>::new());
 }
 
 #[tokio::test]
 async fn every_page_says_that_it_is_on_and_nothing_is_left_on_one_afterwards() {
-    let Some(program) = chromium::named() else {
+    let Some(browser) = Chromium::named().await else {
         return;
     };
     let (_sim, crucible) = both_listeners().await;
-    let browser = Chromium::start(&program).await;
-    let tab = browser.open(&crucible.at("/"), DESK).await;
-    let other = browser.open(&crucible.at("/"), PHONE).await;
+    let tab = browser.open(&crucible.at("/"), Window::DESK).await;
+    let other = browser.open(&crucible.at("/"), Window::PHONE).await;
     let metrics = format!("{}/", crucible.metrics_url().expect("a second listener"));
-    let far = browser.open(&metrics, DESK).await;
+    let far = browser.open(&metrics, Window::DESK).await;
     tab.shows("Keep requests").await;
     click(&tab, "#inspector-on").await;
     for page in [&tab, &other, &far] {

@@ -4,7 +4,7 @@ use crucible_sim::Sim;
 use crucible_tests::{
     Crucible,
     chat::post_as,
-    chromium::{self, Chromium, Tab},
+    chromium::{Chromium, Tab, Window},
     engines::client,
     rest::eventually,
 };
@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::{
     ended, on, one,
-    page::{DESK, banner_is_gone, click, turn},
+    page::{banner_is_gone, click, turn},
     switch,
 };
 
@@ -47,6 +47,16 @@ async fn waiting(tab: &Tab<'_>, count: u64) {
     .await;
 }
 
+/// The page with both requests, which has asked for the one that was clicked and has no answer yet.
+async fn first_is_asked<'a>(browser: &'a Chromium, crucible: &Crucible) -> Tab<'a> {
+    let tab = browser.open(&crucible.at("/"), Window::DESK).await;
+    tab.shows("2 of at most 64").await;
+    tab.eval(HELD).await;
+    click(&tab, "#inspected li:first-child button").await;
+    waiting(&tab, 1).await;
+    tab
+}
+
 /// The kept texts that the page holds.
 async fn left(tab: &Tab<'_>) -> String {
     let texts = tab
@@ -57,16 +67,11 @@ async fn left(tab: &Tab<'_>) -> String {
 
 #[tokio::test]
 async fn an_answer_that_comes_after_the_end_is_not_shown() {
-    let Some(program) = chromium::named() else {
+    let Some(browser) = Chromium::named().await else {
         return;
     };
     let (_sim, crucible) = with_two().await;
-    let browser = Chromium::start(&program).await;
-    let tab = browser.open(&crucible.at("/"), DESK).await;
-    tab.shows("2 of at most 64").await;
-    tab.eval(HELD).await;
-    click(&tab, "#inspected li:first-child button").await;
-    waiting(&tab, 1).await;
+    let tab = first_is_asked(&browser, &crucible).await;
     assert_eq!(switch(&crucible, 0.0).await.status, 200);
     banner_is_gone(&tab).await;
     // Also where it is on again by then: that is another session.
@@ -79,16 +84,11 @@ async fn an_answer_that_comes_after_the_end_is_not_shown() {
 
 #[tokio::test]
 async fn of_two_quick_clicks_the_last_is_shown() {
-    let Some(program) = chromium::named() else {
+    let Some(browser) = Chromium::named().await else {
         return;
     };
     let (_sim, crucible) = with_two().await;
-    let browser = Chromium::start(&program).await;
-    let tab = browser.open(&crucible.at("/"), DESK).await;
-    tab.shows("2 of at most 64").await;
-    tab.eval(HELD).await;
-    click(&tab, "#inspected li:first-child button").await;
-    waiting(&tab, 1).await;
+    let tab = first_is_asked(&browser, &crucible).await;
     click(&tab, "#inspected li:last-child button").await;
     waiting(&tab, 2).await;
     tab.eval("window.release(1)").await;
@@ -104,12 +104,11 @@ async fn of_two_quick_clicks_the_last_is_shown() {
 
 #[tokio::test]
 async fn texts_go_by_the_pages_own_timer_and_with_a_lost_stream() {
-    let Some(program) = chromium::named() else {
+    let Some(browser) = Chromium::named().await else {
         return;
     };
     let (_sim, mut crucible) = with_two().await;
-    let browser = Chromium::start(&program).await;
-    let tab = browser.open(&crucible.at("/"), DESK).await;
+    let tab = browser.open(&crucible.at("/"), Window::DESK).await;
     tab.eval(&HELD.replace("inspect/'", "nothing'")).await;
     let open = async || {
         click(&tab, "#inspected li:first-child button").await;
@@ -147,7 +146,7 @@ async fn texts_go_by_the_pages_own_timer_and_with_a_lost_stream() {
 
 #[tokio::test]
 async fn of_two_requests_with_one_id_the_clicked_one_is_opened() {
-    let Some(program) = chromium::named() else {
+    let Some(browser) = Chromium::named().await else {
         return;
     };
     let (_sim, crucible) = one().await;
@@ -161,8 +160,7 @@ async fn of_two_requests_with_one_id_the_clicked_one_is_opened() {
         assert_eq!(request.send().await.expect("an answer").status(), 200);
     }
     ended(&crucible, 2).await;
-    let browser = Chromium::start(&program).await;
-    let tab = browser.open(&crucible.at("/"), DESK).await;
+    let tab = browser.open(&crucible.at("/"), Window::DESK).await;
     tab.shows(" 127.0.0.1 to ").await;
     for (row, own, other) in [
         ("last", "of the first", "of the second"),
@@ -183,7 +181,7 @@ async fn of_two_requests_with_one_id_the_clicked_one_is_opened() {
 
 #[tokio::test]
 async fn a_changed_setting_of_the_template_and_a_missing_command_are_told() {
-    let Some(program) = chromium::named() else {
+    let Some(browser) = Chromium::named().await else {
         return;
     };
     let (_sim, crucible) = one().await;
@@ -198,8 +196,7 @@ async fn a_changed_setting_of_the_template_and_a_missing_command_are_told() {
         assert_eq!(answer.status, 200, "{}", answer.text);
     }
     ended(&crucible, 2).await;
-    let browser = Chromium::start(&program).await;
-    let tab = browser.open(&crucible.at("/"), DESK).await;
+    let tab = browser.open(&crucible.at("/"), Window::DESK).await;
     click(&tab, "#inspected li:first-child button").await;
     tab.shows("may write the prompt otherwise from its beginning")
         .await;

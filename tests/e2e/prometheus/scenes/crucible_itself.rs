@@ -10,15 +10,13 @@ use crucible_tests::{
     engines::{client, engine, start},
     raw::talk,
     rest::{eventually, logged, ready},
+    unread::never_reading,
 };
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 
-use super::{
-    super::every_word::{Kept, LabelWords, Scene, Stage},
-    failures::never_reading,
-};
+use super::super::every_word::{Kept, LabelWords, Scene, Stage};
 
 /// Places for two connections, all of which are taken.
 pub(super) const CROWD: Scene = Scene {

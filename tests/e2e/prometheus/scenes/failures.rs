@@ -7,12 +7,12 @@ use std::sync::{
 
 use crucible_sim::{Fault, FaultKind, Options, Sim};
 use crucible_tests::{
-    Crucible,
     chat::{body, open, post},
     clean::Metrics,
     engines::{engine, start},
     rest::{eventually, ready},
     scripted::{Leave, Script, Scripted},
+    unread::never_reading,
 };
 use futures_util::{
     StreamExt as _,
@@ -20,7 +20,7 @@ use futures_util::{
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpSocket, TcpStream},
+    net::{TcpListener, TcpStream},
 };
 
 use super::super::every_word::{Kept, LabelWords, Scene, Stage};
@@ -94,24 +94,6 @@ async fn resetting() -> Scripted {
         _ => Script::json("404 Not Found", "", "{}"),
     })
     .await
-}
-
-/// Asks for an endless stream and reads nothing of it.
-pub(super) async fn never_reading(crucible: &Crucible, model: &str) -> TcpStream {
-    let socket = TcpSocket::new_v4().expect("a socket");
-    socket.set_recv_buffer_size(4096).expect("a small buffer");
-    let address = crucible.addr().parse().expect("an address");
-    let mut stream = socket.connect(address).await.expect("a connection");
-    let mut want = body(model, "repeat 300000");
-    want["stream"] = true.into();
-    let want = want.to_string();
-    let head = format!(
-        "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n",
-        want.len()
-    );
-    let request = head + &want;
-    stream.write_all(request.as_bytes()).await.expect("written");
-    stream
 }
 
 async fn engines_that_fail(stage: Stage) -> Kept {
