@@ -127,11 +127,11 @@ impl Error {
         self
     }
 
-    /// The engine ended its answer without a word: LM Studio's way, among others, to say that the
-    /// prompt is longer than its context (0.3; 0.4 on GGUF).
+    /// The engine ended its answer without a word, which is the way of some to say that the prompt is
+    /// longer than the context.
     #[must_use]
     pub const fn silent(mut self, kind: EngineKind) -> Self {
-        if matches!(kind, EngineKind::Lmstudio) {
+        if kind.profile().silent_overflow {
             self.overflow = Some(Overflow {
                 counted: None,
                 beyond: None,

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{
     stats::RunSample,
-    tune::TuneAxes,
+    tune::{TuneAxes, TunedKeys},
     variant::{BenchSetting, BenchVariant, FixedSetting},
 };
 
@@ -20,6 +20,8 @@ pub(super) struct BenchPlan {
     pub(super) fixed: Vec<FixedSetting>,
     /// The setting at which the search begins.
     pub(super) profile: BenchSetting,
+    /// The keys of the configuration that a found setting is written to.
+    pub(super) keys: TunedKeys,
     /// The axes of the search; all are empty where nothing can be searched.
     pub(super) axes: TuneAxes,
 }

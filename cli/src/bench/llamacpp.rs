@@ -22,7 +22,7 @@ use super::{
     driver::{BenchDriver, BenchPlan, RunFailure},
     stats::RunSample,
     target::BenchTarget,
-    tune::{self, TuneAxes},
+    tune::{self, TuneAxes, TunedKeys},
     variant::{BenchSetting, FixedSetting, SettingChange, variants},
 };
 
@@ -62,6 +62,7 @@ pub(super) fn plan(target: &BenchTarget) -> BenchPlan {
         ),
         fixed: FIXED.to_vec(),
         profile,
+        keys: TunedKeys::FLAGS,
         axes: TuneAxes {
             threads: tune::threads(machine::physical_cores()),
             batch: tune::BATCHES.to_vec(),
@@ -70,6 +71,10 @@ pub(super) fn plan(target: &BenchTarget) -> BenchPlan {
         },
     }
 }
+
+/// The reason why a llama.cpp that Crucible did not start is measured as it runs.
+pub(super) const NOT_STARTED_HERE: &str = "Crucible did not start this llama.cpp, so it cannot be started anew with other flags; \
+     an engine with manage = \"spawn\" can";
 
 /// The fields by which llama.cpp generates an answer to its full length and reuses no cached
 /// prompt.

@@ -19,7 +19,7 @@ use super::{
     driver::{BenchDriver, BenchPlan, RunFailure},
     stats::RunSample,
     target::BenchTarget,
-    tune::{self, TuneAxes},
+    tune::{self, TuneAxes, TunedKey, TunedKeys},
     variant::{BenchSetting, FixedSetting, SettingChange, variants},
 };
 
@@ -54,6 +54,14 @@ struct LoadedInstance {
     control: Arc<dyn Engine>,
     resident: ResidentInfo,
 }
+
+/// The keys that a found setting is written to.
+pub(super) const KEYS: TunedKeys = TunedKeys {
+    table: "[tuning.lmstudio]",
+    threads: false,
+    batch: TunedKey::Table,
+    parallel: TunedKey::Engine,
+};
 
 /// Returns the plan for an LM Studio: the engine's defaults, the profile, and the profile with
 /// single options changed, as far as the load API and the model's format (GGUF or MLX) take them.
@@ -99,6 +107,7 @@ pub(super) fn plan(target: &BenchTarget) -> BenchPlan {
         variants: variants(BenchSetting::of(LoadTuple::default()), profile, &changes),
         fixed,
         profile,
+        keys: KEYS,
         axes,
     }
 }

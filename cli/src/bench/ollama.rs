@@ -18,7 +18,7 @@ use super::{
     driver::{BenchDriver, BenchPlan, RunFailure},
     stats::RunSample,
     target::BenchTarget,
-    tune::{self, TuneAxes},
+    tune::{self, TuneAxes, TunedKey, TunedKeys},
     variant::{BenchSetting, FixedSetting, SettingChange, variants},
 };
 use crate::CommandFailure;
@@ -67,6 +67,14 @@ enum MeasuredOllama {
     Child(Box<OllamaChild>),
 }
 
+/// The keys that a found setting is written to.
+pub(super) const KEYS: TunedKeys = TunedKeys {
+    table: "[tuning.ollama]",
+    threads: true,
+    batch: TunedKey::Table,
+    parallel: TunedKey::Table,
+};
+
 /// Returns the plan for an Ollama. Options of a request always vary; those that Ollama reads from
 /// its environment vary only where the benchmark starts the process (`manage = "spawn"`).
 pub(super) fn plan(target: &BenchTarget) -> BenchPlan {
@@ -94,6 +102,7 @@ pub(super) fn plan(target: &BenchTarget) -> BenchPlan {
         variants: variants(bare, profile, &changes),
         fixed: if spawned { Vec::new() } else { FIXED.to_vec() },
         profile,
+        keys: KEYS,
         axes,
     }
 }

@@ -158,7 +158,7 @@ impl<'a> BenchRuns<'a> {
             // What there is counts.
             let _ = self.rounds(&last, rounds, self.limit, &mut samples).await;
             let engine = TunedEngine {
-                kind: subject.target.engine.kind,
+                keys: plan.keys,
                 name: &subject.target.engine.name,
                 parallel: !plan.axes.parallel.is_empty(),
                 notes: &plan.axes.notes,

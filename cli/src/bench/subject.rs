@@ -7,12 +7,13 @@ use crucible_config::{
     checked::{EngineKind, Manage},
 };
 use crucible_router::view::View;
+use serde_json::Value;
 
 use super::{
     driver::{BenchDriver, BenchPlan},
     llamacpp, lmstudio, ollama,
     target::BenchTarget,
-    unmanaged,
+    unmanaged::{self, UnmanagedBench},
 };
 use crate::CommandFailure;
 
@@ -53,9 +54,13 @@ impl BenchSubject {
                 llamacpp::plan(&target),
                 Box::new(llamacpp::LlamacppBench::new(&target)),
             ),
-            EngineKind::Llamacpp | EngineKind::Openai => (
-                unmanaged::plan(&target),
-                Box::new(unmanaged::UnmanagedBench::new(&target)?),
+            EngineKind::Llamacpp => (
+                unmanaged::plan(&target, llamacpp::NOT_STARTED_HERE),
+                Box::new(UnmanagedBench::new(&target, llamacpp::body_fields())?),
+            ),
+            EngineKind::Openai => (
+                unmanaged::plan(&target, unmanaged::NO_LOADS),
+                Box::new(UnmanagedBench::new(&target, Value::Null)?),
             ),
         };
         Ok(Self {

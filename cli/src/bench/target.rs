@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crucible_config::{
     Config,
-    checked::{Device, EngineConfig, EngineKind, Manage},
+    checked::{Device, EngineConfig, Manage},
     name::after_engine,
 };
 use crucible_router::{
@@ -109,11 +109,9 @@ impl BenchTarget {
 
     /// Returns whether the engine runs without Crucible, so that it is measured as it is.
     fn is_unmanaged(&self) -> bool {
-        match self.engine.kind {
-            EngineKind::Ollama | EngineKind::Lmstudio => false,
-            EngineKind::Llamacpp => self.engine.manage != Manage::Spawn,
-            EngineKind::Openai => true,
-        }
+        let profile = self.engine.kind.profile();
+        let only_as_child = profile.spawn.is_some_and(|spawn| spawn.needs_model_file);
+        !profile.loads() || only_as_child && self.engine.manage != Manage::Spawn
     }
 
     /// Refuses an engine on which a model is loaded: a run would evict it.
@@ -125,24 +123,20 @@ impl BenchTarget {
             return Ok(());
         };
         let name = &resident.info.instance;
-        let unload = match self.engine.kind {
-            EngineKind::Lmstudio => format!("lms unload {name}"),
-            EngineKind::Ollama => format!("ollama stop {name}"),
-            EngineKind::Llamacpp | EngineKind::Openai => "end its server".to_owned(),
-        };
+        let advice = self.engine.kind.profile().advice.unload;
         Err(CommandFailure::wrong(format!(
-            "{name} is loaded on {}: bench would evict it. Unload it yourself first \
-             ({unload})",
-            self.view.name
+            "{name} is loaded on {}: bench would evict it. First {}",
+            self.view.name,
+            advice.replace("{instance}", name)
         )))
     }
 
     /// Refuses an engine on which Crucible may not load (`manage = "observe"`) or cannot.
     fn check_loadable(&self) -> Result<(), CommandFailure> {
         let name = &self.engine.name;
-        match (self.engine.kind, self.engine.manage) {
+        match self.engine.manage {
             _ if self.is_unmanaged() => Ok(()),
-            (_, Manage::Observe) => Err(CommandFailure::wrong(format!(
+            Manage::Observe => Err(CommandFailure::wrong(format!(
                 "{name} has manage = \"observe\", and bench would load and unload there: measure \
                  it with manage = \"models\""
             ))),
@@ -170,7 +164,7 @@ fn chosen_engine<'a>(
             });
     }
     up().find(|engine| engine.load_control)
-        .or_else(|| up().find(|engine| engine.kind != EngineKind::Openai))
+        .or_else(|| up().find(|engine| engine.kind.profile().runs_locally))
         .ok_or_else(|| {
             CommandFailure::wrong(
                 "no engine answers that bench would choose; --engine NAME names one",

@@ -5,8 +5,6 @@
 //! the better half runs again, until one is left. Where time is short, the first sweep covers only
 //! the combinations that change a single axis.
 
-use crucible_config::checked::EngineKind;
-
 use super::{
     stats::{DifferenceVerdict, RunSample, SampleSummary, percent},
     variant::{BenchSetting, BenchVariant},
@@ -42,11 +40,34 @@ pub(super) struct TuneSearch {
     budget: Option<u64>,
 }
 
+/// The place of a setting in the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TunedKey {
+    /// A key of the table of tuning settings.
+    Table,
+    /// A key of the engine's own block.
+    Engine,
+}
+
+/// The keys of the configuration that a found setting is written to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TunedKeys {
+    /// The header of the table of tuning settings that reach the engine.
+    pub(super) table: &'static str,
+    /// Whether the table has the number of threads; else the engine does not take it.
+    pub(super) threads: bool,
+    /// The place of the batch size; in the engine's block it is a flag of its command.
+    pub(super) batch: TunedKey,
+    /// The place of the number of requests at once: `num_parallel` of the table, which is written
+    /// where it was searched, or `permits` of the engine.
+    pub(super) parallel: TunedKey,
+}
+
 /// The engine whose configuration block is written.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TunedEngine<'a> {
-    /// The kind of the engine, which decides the keys of the block.
-    pub(super) kind: EngineKind,
+    /// The keys that the setting is written to.
+    pub(super) keys: TunedKeys,
     /// The engine's name in the configuration.
     pub(super) name: &'a str,
     /// Whether the number of requests at once was searched.
@@ -230,31 +251,46 @@ pub(super) fn block(
     lines.join("\n")
 }
 
+// === impl TunedKeys ===
+
+impl TunedKeys {
+    /// The keys of a server whose other options are flags of its command, such as llama.cpp's.
+    pub(super) const FLAGS: Self = Self {
+        table: "[tuning.ollama]",
+        threads: true,
+        batch: TunedKey::Engine,
+        parallel: TunedKey::Engine,
+    };
+}
+
 /// Returns the settings as lines of configuration. Keys of an engine's own block are comments that
 /// name the block.
 fn keys(engine: TunedEngine<'_>, setting: &BenchSetting) -> Vec<String> {
-    let (threads, batch) = (setting.tuple.threads, setting.tuple.batch);
-    let threads = threads.map(|n| format!("num_threads = {n}"));
-    let batch_size = batch.map(|n| format!("batch_size = {n}"));
-    let mut own = vec![format!("# permits = {}", setting.parallel)];
-    let (table, keys) = match engine.kind {
-        EngineKind::Ollama => {
-            own.clear();
-            let searched = engine
-                .parallel
-                .then(|| format!("num_parallel = {}", setting.parallel));
-            ("[tuning.ollama]", vec![threads, batch_size, searched])
-        }
-        EngineKind::Lmstudio => ("[tuning.lmstudio]", vec![batch_size]),
-        EngineKind::Llamacpp | EngineKind::Openai => {
-            own.extend(
-                batch.map(|n| format!("# command = [..., \"-b\", \"{n}\", \"-ub\", \"{n}\"]")),
-            );
-            ("[tuning.ollama]", vec![threads])
-        }
-    };
+    let TunedKeys {
+        table,
+        threads,
+        batch,
+        parallel,
+    } = engine.keys;
     let mut lines = vec![table.to_owned()];
-    lines.extend(keys.into_iter().flatten());
+    let mut own = Vec::new();
+    if let Some(n) = setting.tuple.threads.filter(|_| threads) {
+        lines.push(format!("num_threads = {n}"));
+    }
+    if parallel == TunedKey::Engine {
+        own.push(format!("# permits = {}", setting.parallel));
+    }
+    if let Some(n) = setting.tuple.batch {
+        match batch {
+            TunedKey::Table => lines.push(format!("batch_size = {n}")),
+            TunedKey::Engine => own.push(format!(
+                "# command = [..., \"-b\", \"{n}\", \"-ub\", \"{n}\"]"
+            )),
+        }
+    }
+    if parallel == TunedKey::Table && engine.parallel {
+        lines.push(format!("num_parallel = {}", setting.parallel));
+    }
     if !own.is_empty() {
         lines.push(format!(
             "# and in the [[engine]] block of \"{}\":",

@@ -1,7 +1,6 @@
 //! The benchmark of an engine that Crucible can only send requests to: a llama.cpp server that
 //! somebody else started, or any other OpenAI-compatible server. It is measured as it runs.
 
-use crucible_config::checked::EngineKind;
 use crucible_router::{engine::LoadTuple, transport::EngineAddress};
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
@@ -9,10 +8,9 @@ use serde_json::{Value, json};
 use super::{
     chat::ChatMeter,
     driver::{BenchDriver, BenchPlan, RunFailure},
-    llamacpp,
     stats::RunSample,
     target::BenchTarget,
-    tune::TuneAxes,
+    tune::{TuneAxes, TunedKeys},
     variant::{BenchSetting, BenchVariant, FixedSetting},
 };
 use crate::CommandFailure;
@@ -24,24 +22,18 @@ pub(super) struct UnmanagedBench {
     model: String,
 }
 
+/// The reason why a server that only answers is measured as it runs.
+pub(super) const NO_LOADS: &str = "a plain OpenAI-compatible server has no API that loads a model";
+
 /// Returns a plan with a single variant: the engine as it runs, with as many requests at once as
-/// Crucible would send.
-pub(super) fn plan(target: &BenchTarget) -> BenchPlan {
+/// Crucible would send. `why` says why nothing else can be measured.
+pub(super) fn plan(target: &BenchTarget, why: &'static str) -> BenchPlan {
     let own = target.view.holds(&target.model.id);
     let slots = own.and_then(|resident| resident.info.parallel);
     let permits = target.engine.permits.max(1);
     let setting = BenchSetting {
         parallel: slots.map_or(permits, |slots| permits.min(slots.max(1))),
         ..BenchSetting::of(LoadTuple::default())
-    };
-    let why = match target.engine.kind {
-        EngineKind::Llamacpp => {
-            "Crucible did not start this llama.cpp, so it cannot be started anew with other flags; \
-             an engine with manage = \"spawn\" can"
-        }
-        EngineKind::Openai | EngineKind::Ollama | EngineKind::Lmstudio => {
-            "a plain OpenAI-compatible server has no API that loads a model"
-        }
     };
     BenchPlan {
         variants: vec![BenchVariant {
@@ -54,6 +46,7 @@ pub(super) fn plan(target: &BenchTarget) -> BenchPlan {
             why,
         }],
         profile: setting,
+        keys: TunedKeys::FLAGS,
         axes: TuneAxes {
             notes: vec![why],
             ..TuneAxes::default()
@@ -64,14 +57,11 @@ pub(super) fn plan(target: &BenchTarget) -> BenchPlan {
 // === impl UnmanagedBench ===
 
 impl UnmanagedBench {
-    /// Makes a driver for the engine at its address. The error is an address that cannot be used.
-    pub(super) fn new(target: &BenchTarget) -> Result<Self, CommandFailure> {
-        let extra = match target.engine.kind {
-            EngineKind::Llamacpp => llamacpp::body_fields(),
-            EngineKind::Openai | EngineKind::Ollama | EngineKind::Lmstudio => Value::Null,
-        };
+    /// Makes a driver for the engine at its address, which gets `fields` beside the members of every
+    /// request. The error is an address that cannot be used.
+    pub(super) fn new(target: &BenchTarget, fields: Value) -> Result<Self, CommandFailure> {
         Ok(Self {
-            chat: ChatMeter::new(target.token(), extra),
+            chat: ChatMeter::new(target.token(), fields),
             address: target.address()?,
             model: target.model.id.to_string(),
         })

@@ -66,6 +66,19 @@ pub struct EngineProfile {
     pub prefill_stops_on_cancel: bool,
     /// The properties of its list of residents.
     pub residents: ResidentProfile,
+    /// Whether an answer names the instance that gave it, so that the answer of another model than the
+    /// one that was asked is noticed.
+    pub names_answerer: bool,
+    /// Whether an answer that ends without a word may mean that the prompt is longer than the context.
+    pub silent_overflow: bool,
+    /// Whether the reading of a prompt is told by a runner, a process of the engine's for one model,
+    /// instead of the engine itself.
+    pub has_runners: bool,
+    /// The one format of weights that it reads, in LM Studio's words; `None` where it reads several or
+    /// none is known.
+    pub weights_format: Option<&'static str>,
+    /// Whether it always computes on hardware of the user. Another server may charge for each request.
+    pub runs_locally: bool,
     /// Whether it blames the request (400) for faults of its own.
     pub blames_requests: bool,
     /// The seconds after which a client may ask again where the engine answers 503.

@@ -53,6 +53,11 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
         reloaded_by_engine: false,
         renewed: false,
     },
+    names_answerer: false,
+    silent_overflow: false,
+    has_runners: false,
+    weights_format: Some("gguf"),
+    runs_locally: true,
     blames_requests: false,
     busy_retry_after: 5,
     management: &[

@@ -48,6 +48,13 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
         reloaded_by_engine: true,
         renewed: false,
     },
+    // 0.4: it answers for a model that is not loaded by one that is, where loads on request are off.
+    names_answerer: true,
+    // 0.3, and 0.4 on GGUF.
+    silent_overflow: true,
+    has_runners: false,
+    weights_format: None,
+    runs_locally: true,
     blames_requests: true,
     busy_retry_after: 5,
     // REST v1 of 0.4.

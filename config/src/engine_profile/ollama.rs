@@ -50,6 +50,11 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
         reloaded_by_engine: false,
         renewed: true,
     },
+    names_answerer: false,
+    silent_overflow: false,
+    has_runners: true,
+    weights_format: None,
+    runs_locally: true,
     blames_requests: false,
     // 503 "server busy" of 0.33: its queue is full, and moves with every answer.
     busy_retry_after: 2,

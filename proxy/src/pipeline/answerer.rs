@@ -7,7 +7,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crucible_config::checked::EngineKind;
 use crucible_router::{permit::Permit, view::View};
 
 use crate::{
@@ -49,10 +48,9 @@ enum Named {
 // === impl ExpectedAnswerer ===
 
 impl ExpectedAnswerer {
-    /// Returns the expectation for a granted permit; `None` for every engine but LM Studio, whose
-    /// names are not judged.
+    /// Returns the expectation for a granted permit; `None` for an engine whose names are not judged.
     pub(super) fn of(permit: &Permit) -> Option<Self> {
-        (permit.kind == EngineKind::Lmstudio).then(|| Self {
+        permit.kind.profile().names_answerer.then(|| Self {
             engine: Arc::clone(&permit.engine),
             model: Arc::clone(&permit.model),
             instance: Arc::clone(&permit.instance),

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use crucible_config::checked::EngineKind;
+use crucible_config::{checked::EngineKind, engine_profile::EngineWire};
 use crucible_router::{health::RequestOutcome, permit::EngineAttempt};
 use http::{StatusCode, header};
 use tokio::time::Instant;
@@ -56,8 +56,8 @@ pub(super) async fn failure(
     error
 }
 
-/// Refuses an answer of Ollama whose content type is HTML where a stream is awaited. The streams of other engines are recognised by their
-/// first bytes later.
+/// Refuses an answer whose content type is HTML where a stream of Ollama's lines is awaited. The streams
+/// of other engines are recognised by their first bytes later.
 pub(super) fn refuse_web_page(
     kind: EngineKind,
     response: &http::Response<EngineAnswer>,
@@ -67,7 +67,8 @@ pub(super) fn refuse_web_page(
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
         .unwrap_or_default();
-    if kind != EngineKind::Ollama || !content_type.starts_with("text/html") {
+    let native = kind.profile().wire == EngineWire::OllamaNative;
+    if !native || !content_type.starts_with("text/html") {
         return Ok(());
     }
     Err(Error::new(

@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crucible_config::checked::EngineKind;
 use crucible_router::permit::Permit;
 
 use crate::{
@@ -69,7 +68,7 @@ impl Drop for EngineLease {
                 record.phase == RequestPhase::Prefill && record.error.is_none(),
             )
         });
-        if permit.kind == EngineKind::Lmstudio
+        if !permit.kind.profile().prefill_stops_on_cancel
             && reading
             && self.active.tokens() == 0
             && let Some(sent_at) = sent_at

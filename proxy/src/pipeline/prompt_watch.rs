@@ -6,7 +6,6 @@
 
 use std::{collections::HashSet, pin::pin, sync::Arc, time::Duration};
 
-use crucible_config::checked::EngineKind;
 use crucible_documents::state::PrefillSource;
 use crucible_router::{engine::SlotPrompt, predict};
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
@@ -125,8 +124,7 @@ fn unread(app: &AppState) -> Vec<UnreadPrompt> {
             Some((engine, model, instance, sent))
         })?;
         // An engine without slots shows none, and nothing is noted.
-        let is_ollama = view.engine(&engine)?.kind == EngineKind::Ollama;
-        let source = if is_ollama {
+        let source = if view.engine(&engine)?.kind.profile().has_runners {
             PrefillSource::Runner
         } else {
             PrefillSource::Engine

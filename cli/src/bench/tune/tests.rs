@@ -106,26 +106,36 @@ fn a_search_that_was_cut_short_knows_what_it_saw() {
 
 #[test]
 fn the_block_is_configuration_and_says_when_nothing_is_proven() {
-    let target = |kind| TunedEngine {
-        kind,
+    let target = |keys| TunedEngine {
+        keys,
         name: "local",
-        parallel: kind == EngineKind::Llamacpp,
+        parallel: keys == TunedKeys::FLAGS,
         notes: &["why not"],
     };
     let runs = |rate: f64| vec![run(rate, 1.0); 4];
-    let text = block(target(EngineKind::Ollama), &start(), &runs(5.0), &runs(6.0));
+    let text = block(
+        target(crate::bench::ollama::KEYS),
+        &start(),
+        &runs(5.0),
+        &runs(6.0),
+    );
     assert!(text.contains("+20 %, better\n"), "{text}");
     assert!(text.contains("# why not\n"), "{text}");
     assert!(
         text.ends_with("[tuning.ollama]\nnum_threads = 8\nbatch_size = 512"),
         "{text}"
     );
-    let text = block(target(EngineKind::Ollama), &start(), &runs(5.0), &runs(5.0));
+    let text = block(
+        target(crate::bench::ollama::KEYS),
+        &start(),
+        &runs(5.0),
+        &runs(5.0),
+    );
     assert!(
         text.contains("within the noise; nothing here proves"),
         "{text}"
     );
-    let text = block(target(EngineKind::Llamacpp), &start(), &[], &[]);
+    let text = block(target(TunedKeys::FLAGS), &start(), &[], &[]);
     assert!(text.contains("# not measured"), "{text}");
     assert!(
         text.contains("[tuning.ollama]\nnum_threads = 8\n# and in"),
@@ -135,7 +145,7 @@ fn the_block_is_configuration_and_says_when_nothing_is_proven() {
         text.ends_with("# command = [..., \"-b\", \"512\", \"-ub\", \"512\"]"),
         "{text}"
     );
-    let text = block(target(EngineKind::Lmstudio), &start(), &[], &[]);
+    let text = block(target(crate::bench::lmstudio::KEYS), &start(), &[], &[]);
     assert!(
         text.contains("[tuning.lmstudio]\nbatch_size = 512\n"),
         "{text}"

@@ -4,7 +4,6 @@
 use std::{fmt::Write as _, time::Duration};
 
 use bytes::Bytes;
-use crucible_config::checked::EngineKind;
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -108,7 +107,7 @@ fn runtime(listed: &ListedModel<'_>) -> Map<String, Value> {
 /// The format of the weights, where the engine tells it or knows one alone.
 fn format<'a>(listed: &ListedModel<'a>) -> Option<&'a str> {
     let told = listed.model.format.as_deref();
-    told.or_else(|| (listed.engine.kind == EngineKind::Llamacpp).then_some("gguf"))
+    told.or(listed.engine.kind.profile().weights_format)
 }
 
 fn known<const N: usize>(members: [(&str, Option<Value>); N]) -> Map<String, Value> {
