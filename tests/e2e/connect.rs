@@ -7,7 +7,7 @@ use std::time::Duration;
 use crucible_sim::{Options, Sim};
 use crucible_tests::{
     Crucible,
-    engines::engine,
+    engines::{engine, start},
     person::{Person, Printed},
 };
 use serde_json::Value;
@@ -55,9 +55,7 @@ const JSON: &str = "// mine\r\n{\r\n  \"theme\": \"One Dark\", // theirs\r\n  /*
 
 /// A simulated LM Studio, Crucible in front of it, and a person whose Crucible it is.
 async fn running(toml: &str) -> (Sim, Crucible, Person) {
-    let sim = Sim::start(Options::lmstudio(&["qwen=2GB", "other=2GB"]))
-        .await
-        .expect("starts");
+    let sim = start(Options::lmstudio(&["qwen=2GB", "other=2GB"])).await;
     let crucible = Crucible::start(&format!(
         "{toml}\n{}",
         engine("lmstudio", "lmstudio", &sim.url())

@@ -2,7 +2,6 @@
 
 use std::{
     fs::File,
-    net::TcpListener,
     path::Path,
     process::{Command, Stdio},
 };
@@ -11,6 +10,7 @@ use crucible_sim::Options;
 use crucible_tests::{
     Crucible, binary,
     engines::{client, start},
+    process::free_port,
     rest::eventually,
 };
 use tempfile::TempDir;
@@ -108,9 +108,7 @@ exec unshare $root --mount sh -c 'mount -o remount,bind,ro / && exec USER \"$0\"
 async fn started(what: &str, script: &str) -> String {
     let folder = TempDir::new().expect("a folder");
     let log = folder.path().join("log");
-    let socket = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let port = socket.local_addr().expect("an address").port();
-    drop(socket);
+    let port = free_port();
     let mut child = Command::new("sh")
         .args(["-c", script])
         .arg(binary::crucible())

@@ -33,7 +33,7 @@ async fn a_page_that_never_reads_is_dropped_soon_and_one_that_reads_slowly_stays
     options.rate = 10;
     let sim = start(options).await;
     let crucible = Crucible::start(&format!(
-        "[timeouts]\nclient_stall = \"2s\"\n{}",
+        "[timeouts]\nclient_stall = \"4s\"\n{}",
         engine("gpu", "lmstudio", &sim.url())
     ));
     ready(&crucible).await;
@@ -57,7 +57,7 @@ async fn a_page_that_never_reads_is_dropped_soon_and_one_that_reads_slowly_stays
             assert!(read > 0, "the slow page was closed");
             taken += read;
             // Not as fast as states come.
-            tokio::time::sleep(Duration::from_millis(400)).await;
+            tokio::time::sleep(Duration::from_millis(200)).await;
         }
     };
     let counted = async {
@@ -66,7 +66,7 @@ async fn a_page_that_never_reads_is_dropped_soon_and_one_that_reads_slowly_stays
         })
         .await;
         // So long that a page that took nothing since would be dropped, too.
-        tokio::time::sleep(Duration::from_secs(4)).await;
+        tokio::time::sleep(Duration::from_secs(8)).await;
         assert_eq!(dropped().await, "1");
     };
     tokio::select! {

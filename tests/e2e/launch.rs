@@ -3,16 +3,18 @@
 #![cfg(unix)]
 
 use crucible_sim::{Options, Sim};
-use crucible_tests::{Crucible, engines::engine, person::Person};
+use crucible_tests::{
+    Crucible,
+    engines::{engine, start},
+    person::Person,
+};
 use serde_json::Value;
 
 /// Prints its arguments and its environment, and ends with an exit code of its own.
 const FAKE: &str = "for a in \"$@\"; do echo \"arg $a\"; done; env; exit 7";
 
 async fn running(toml: &str) -> (Sim, Crucible, Person) {
-    let sim = Sim::start(Options::lmstudio(&["qwen=2GB"]))
-        .await
-        .expect("starts");
+    let sim = start(Options::lmstudio(&["qwen=2GB"])).await;
     let crucible = Crucible::start(&format!(
         "{toml}\n{}",
         engine("lmstudio", "lmstudio", &sim.url())

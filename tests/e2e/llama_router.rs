@@ -14,6 +14,7 @@ use crucible_tests::{
     Crucible,
     chat::{body, get, open, post, stream},
     engines::{asked, client, engine, start, until},
+    process::free_port,
     rest::eventually,
     sse::Stream,
 };
@@ -214,9 +215,7 @@ async fn real() -> Option<Real> {
         std::os::unix::fs::symlink(Path::new(&model), models.path().join(name)).expect("a link");
     }
     std::fs::write(models.path().join("broken.gguf"), "no model").expect("written");
-    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let port = free.local_addr().expect("an address").port();
-    drop(free);
+    let port = free_port();
     let child = Command::new(server)
         .arg("--models-dir")
         .arg(models.path())

@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{BufRead as _, BufReader},
     process::{Child, Command, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crucible_documents::{
@@ -16,6 +16,7 @@ use crucible_tests::{
     Crucible, binary,
     chat::{get, open, post, stream},
     engines::{client, engine, start},
+    process::PATIENCE,
     sse::Stream,
 };
 use serde_json::{Value, json};
@@ -70,7 +71,7 @@ async fn seen(crucible: &Crucible, want: impl Fn(&InFlightDoc) -> bool) -> InFli
             sleep(Duration::from_millis(50)).await;
         }
     };
-    let found = timeout(Duration::from_secs(20), looking).await;
+    let found = timeout(PATIENCE, looking).await;
     found.expect("never in the state")
 }
 
@@ -174,22 +175,23 @@ async fn the_state_shows_how_far_a_prompt_is_read_and_by_whom() {
                 .await;
             answer.expect("an answer").text().await.expect("a body")
         };
+        let began = Instant::now();
         let looks = async {
-            let far = |least: f64| {
+            let far = |least: f64, beyond: u64| {
                 move |request: &InFlightDoc| {
                     let told = request.prefill.filter(|p| p.source == source);
-                    told.is_some_and(|p| p.ratio >= least)
+                    told.is_some_and(|p| p.ratio >= least && p.processed > beyond)
                 }
             };
-            let first = seen(&crucible, far(0.01)).await;
+            let first = seen(&crucible, far(0.01, 0)).await;
             assert_eq!(first.phase, "prefill", "{kind}");
             let first = first.prefill.expect("progress");
             if source == PrefillSource::Estimate {
                 assert_eq!(first.cached, None);
                 return;
             }
-            let later = seen(&crucible, far(0.5)).await.prefill.expect("progress");
-            assert!(later.processed > first.processed, "{first:?} {later:?}");
+            let later = seen(&crucible, far(0.5, first.processed)).await;
+            let later = later.prefill.expect("progress");
             assert!(later.total > 400 && later.total < 600, "{later:?}");
             assert_eq!(later.cached, Some(0), "{later:?}");
             let metrics = get(&crucible, "/metrics").await.text;
@@ -199,10 +201,11 @@ async fn the_state_shows_how_far_a_prompt_is_read_and_by_whom() {
                 .split("crucible_prefill_remaining_seconds{engine=\"e\"} ")
                 .nth(1);
             let left = left.and_then(|rest| rest.lines().next()?.parse::<f64>().ok());
-            assert!(left.is_some_and(|s| s > 0.0 && s < 4.0), "{left:?}");
-            // At least half of five seconds is over.
+            // At least half of five seconds is over, or of what a busy machine makes of them.
+            let most = began.elapsed().as_secs_f64().max(4.0);
+            assert!(left.is_some_and(|s| s > 0.0 && s < most), "{left:?}");
             let left = later.remaining_s.expect("an estimate");
-            assert!(left < 4.0, "{later:?}");
+            assert!(left < most, "{later:?}");
         };
         let (answer, ()) = tokio::join!(answer, looks);
         assert!(answer.contains("word1"), "{kind} {streamed}: {answer}");
@@ -264,23 +267,24 @@ async fn the_slots_of_an_ollamas_runner_show_how_far_a_prompt_is_read() {
         return;
     }
     let ollama = OllamaProcess::start();
-    let clocks = "[timeouts]\nfirst_token = \"2s\"\ncommit = \"1s\"\nqueue = \"60s\"\n";
+    let clocks = "[timeouts]\nfirst_token = \"3s\"\ncommit = \"1s\"\nqueue = \"60s\"\n";
     let crucible = Crucible::start(&format!(
         "{clocks}{}device = \"gpu\"\n",
         engine("e", "ollama", &ollama.url)
     ));
     let request = long("repeat 2");
     let looks = async {
-        let far = |least: f64| {
+        let far = |least: f64, beyond: u64| {
             move |request: &InFlightDoc| {
                 let told = request.prefill;
-                told.is_some_and(|p| p.source == PrefillSource::Runner && p.ratio >= least)
+                let told = told.filter(|p| p.source == PrefillSource::Runner);
+                told.is_some_and(|p| p.ratio >= least && p.processed > beyond)
             }
         };
-        let first = seen(&crucible, far(0.01)).await;
-        let later = seen(&crucible, far(0.5)).await;
-        let [first, later] = [first, later].map(|told| told.prefill.expect("progress"));
-        assert!(later.processed > first.processed, "{first:?} {later:?}");
+        let first = seen(&crucible, far(0.01, 0)).await;
+        let first = first.prefill.expect("progress");
+        let later = seen(&crucible, far(0.5, first.processed)).await;
+        let later = later.prefill.expect("progress");
         // The slot shows whole batches of the prompt, and not how long it is.
         assert_eq!(
             (first.processed % 25, later.cached),
@@ -295,7 +299,7 @@ async fn the_slots_of_an_ollamas_runner_show_how_far_a_prompt_is_read() {
 
 #[tokio::test]
 async fn an_engine_that_reads_on_outlasts_the_first_token_clock() {
-    let clocks = "[timeouts]\nfirst_token = \"1s\"\ncommit = \"1s\"\nqueue = \"60s\"\n";
+    let clocks = "[timeouts]\nfirst_token = \"2s\"\ncommit = \"1s\"\nqueue = \"60s\"\n";
     let (_sim, crucible) = one("llamacpp", clocks, slow(|_| {})).await;
     let (_, answer) = stream(&crucible, &long("repeat 2")).await;
     assert!(answer.done && answer.error().is_none(), "{}", answer.text);
@@ -309,7 +313,7 @@ async fn an_engine_that_reads_on_outlasts_the_first_token_clock() {
 
 #[tokio::test]
 async fn an_engine_that_stops_reading_is_given_up_with_how_far_it_came() {
-    let clocks = "[timeouts]\nfirst_token = \"1s\"\n";
+    let clocks = "[timeouts]\nfirst_token = \"2s\"\n";
     let stops = |at| slow(move |o| o.prefill_stops_at = Some(at));
     let (sim, crucible) = one("llamacpp", clocks, stops(250)).await;
     let answer = open(&crucible, &long("repeat 2")).await;
@@ -322,19 +326,19 @@ async fn an_engine_that_stops_reading_is_given_up_with_how_far_it_came() {
     let percent = told.split(' ').next().and_then(|n| n.parse::<u32>().ok());
     assert!(percent.is_some_and(|p| (40..=60).contains(&p)), "{message}");
     assert!(
-        told.ends_with("% of the prompt, no progress for 1 s"),
+        told.ends_with("% of the prompt, no progress for 2 s"),
         "{message}"
     );
     assert!(!sim.log().requests.is_empty());
 
     // After the headers are out, it is said in the stream.
-    let clocks = "[timeouts]\nfirst_token = \"1s\"\ncommit = \"1s\"\nqueue = \"60s\"\n";
+    let clocks = "[timeouts]\nfirst_token = \"2s\"\ncommit = \"1s\"\nqueue = \"60s\"\n";
     let (_sim, crucible) = one("llamacpp", clocks, stops(250)).await;
     let answer: Stream = stream(&crucible, &long("repeat 2")).await.1;
     let error = answer.error().unwrap_or_else(|| panic!("{}", answer.text));
     let message = error["message"].as_str().unwrap_or_default();
     assert!(
-        message.ends_with("% of the prompt, no progress for 1 s"),
+        message.ends_with("% of the prompt, no progress for 2 s"),
         "{message}"
     );
 }

@@ -88,7 +88,7 @@ async fn an_answer_that_its_client_reads_slowly_is_read_whole() {
 #[tokio::test]
 async fn while_a_stream_is_finished_new_requests_are_told_to_go() {
     let mut trio = Trio::with("", |options| options.rate = 20).await;
-    let running = open(&trio.crucible, &body("plain", "repeat 100")).await;
+    let running = open(&trio.crucible, &body("plain", "repeat 240")).await;
     trio.crucible.signal("TERM");
     logged(&trio.crucible, "draining").await;
     // Connections that come now may ask once.
@@ -107,7 +107,7 @@ async fn while_a_stream_is_finished_new_requests_are_told_to_go() {
     }
     let answer = Stream::read(running).await;
     assert!(answer.done && answer.error().is_none(), "{}", answer.text);
-    assert!(answer.content().ends_with("word99"), "{}", answer.text);
+    assert!(answer.content().ends_with("word239"), "{}", answer.text);
     assert_eq!(trio.crucible.wait().code(), Some(0));
 }
 

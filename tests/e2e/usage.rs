@@ -219,7 +219,12 @@ async fn the_energy_of_a_package_is_logged_while_a_request_runs_and_counted_for_
     let folder = tempfile::tempdir().expect("a folder");
     let package = folder.path().join("powercap/intel-rapl:0");
     std::fs::create_dir_all(&package).expect("made");
-    let put = |name: &str, text: String| std::fs::write(package.join(name), text).expect("written");
+    // Whoever reads it meanwhile reads a whole one.
+    let put = |name: &str, text: String| {
+        let next = folder.path().join("next");
+        std::fs::write(&next, text).expect("written");
+        std::fs::rename(&next, package.join(name)).expect("renamed");
+    };
     put("name", "package-0\n".to_owned());
     put("max_energy_range_uj", "262143328850\n".to_owned());
     put("energy_uj", "1000000\n".to_owned());

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crucible_sim::{Fault, FaultKind, LogView, Options, Sim};
 use serde_json::Value;
 
-use crate::process::{Crucible, PATIENCE};
+use crate::process::{Crucible, PATIENCE, free_port};
 
 /// Crucible in front of both simulated engines.
 pub struct Both {
@@ -176,11 +176,14 @@ impl Troubled {
     }
 }
 
-/// A simulated engine.
+/// A simulated engine, on a port that nobody else takes once it has ended.
 ///
 /// # Panics
 /// If it does not start.
-pub async fn start(options: Options) -> Sim {
+pub async fn start(mut options: Options) -> Sim {
+    if options.port == 0 {
+        options.port = free_port();
+    }
     Sim::start(options).await.expect("the simulator starts")
 }
 

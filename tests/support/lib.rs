@@ -8,6 +8,7 @@
     reason = "what a test's support cannot do, the test says by failing"
 )]
 
+pub mod beside;
 pub mod binary;
 pub mod chat;
 pub mod chromium;

@@ -3,10 +3,12 @@
 use std::{
     io::{BufRead, BufReader, Read},
     net::TcpListener,
+    ops::Range,
     path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
     sync::{
-        Arc,
+        Arc, LazyLock,
+        atomic::{AtomicU32, Ordering},
         mpsc::{Receiver, channel},
     },
     thread,
@@ -21,14 +23,30 @@ use crate::binary;
 /// Longest wait for anything that a test waits for; generous, since the machine may be busy.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A port that was free a moment ago.
+/// The ports that tests hand out by themselves: below those that Linux, macOS and Windows give to sockets which
+/// name none, so that no other test's socket takes one of them while nobody listens there.
+const PORTS: Range<u16> = 20_000..32_000;
+
+/// A port that is free, and that this process gives to nobody else: a server can end and start again on it, and
+/// while it is away a connection to it is refused.
 ///
 /// # Panics
 /// If there is none.
 #[must_use]
 pub fn free_port() -> u16 {
-    let socket = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    socket.local_addr().expect("an address").port()
+    static NEXT: LazyLock<AtomicU32> = LazyLock::new(|| {
+        // Another run of the tests that goes on beside this one begins elsewhere.
+        AtomicU32::new(std::process::id().wrapping_mul(997))
+    });
+    let many = u32::from(PORTS.end - PORTS.start);
+    let next = || {
+        let turn = NEXT.fetch_add(1, Ordering::Relaxed) % many;
+        PORTS.start + u16::try_from(turn).expect("fewer than 65536 ports")
+    };
+    std::iter::repeat_with(next)
+        .take(usize::from(PORTS.end - PORTS.start))
+        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .expect("a free port")
 }
 
 /// A `crucible serve` with a configuration of its own.
@@ -237,28 +255,6 @@ impl Crucible {
             );
             thread::sleep(Duration::from_millis(10));
         }
-    }
-
-    /// Runs `crucible` beside this instance, with its own file, so that both have one state folder:
-    /// exit code, stdout, stderr.
-    ///
-    /// # Panics
-    /// If it cannot be started.
-    pub async fn beside(&self, args: &'static [&'static str]) -> (i32, String, String) {
-        let text = std::fs::read_to_string(self.config()).expect("readable");
-        let listen = format!("listen = \"{}\"", self.addr());
-        let text = text.replace("listen = \"127.0.0.1:0\"", &listen);
-        let folder = TempDir::new().expect("a folder");
-        let path = folder.path().join("crucible.toml");
-        std::fs::write(&path, text).expect("written");
-        let run = move || {
-            let file = path.display().to_string();
-            let all = [args, &["--config", &file]].concat();
-            Self::command(&all, "")
-        };
-        let said = tokio::task::spawn_blocking(run).await.expect("it ran");
-        drop(folder);
-        said
     }
 
     /// Runs `crucible` with arguments to its end: exit code, stdout, stderr.

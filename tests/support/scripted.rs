@@ -16,6 +16,8 @@ use tokio::{
     task::JoinHandle,
 };
 
+use crate::process::free_port;
+
 /// The way in which a scripted answer leaves its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Leave {
@@ -108,7 +110,9 @@ impl Scripted {
     }
 
     async fn start_by_request(script: impl Fn(&Asked) -> Script + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let listener = TcpListener::bind(("127.0.0.1", free_port()))
+            .await
+            .expect("a port");
         let address = listener.local_addr().expect("an address");
         let calls = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&calls);

@@ -22,6 +22,8 @@ use tokio_rustls::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use crate::process::free_port;
+
 /// An authority that nobody knows, and its certificate in a file.
 pub struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
@@ -118,7 +120,9 @@ impl TlsFront {
     /// # Panics
     /// If no port is free.
     pub async fn start(server: TlsAcceptor, to: &str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let listener = TcpListener::bind(("127.0.0.1", free_port()))
+            .await
+            .expect("a port");
         let address = listener.local_addr().expect("an address");
         let to = to.trim_start_matches("http://").to_owned();
         let cut = CancellationToken::new();

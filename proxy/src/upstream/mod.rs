@@ -47,6 +47,8 @@ pub struct Upstream {
     connector: Connector,
     idle: IdlePools,
     metrics: Metrics,
+    /// [`STALE`], where a test does not measure with another one.
+    stale: Duration,
 }
 
 /// A request with a JSON body for an engine.
@@ -74,8 +76,8 @@ const HEADERS: usize = 7;
 /// engine may have read the request and be at work on it.
 const STALE: Duration = Duration::from_millis(50);
 
-/// The engine had closed by the time that the request came.
-fn is_stale(broken: &Broken) -> bool {
+/// The engine had closed by the time that the request came, since it broke within `stale`.
+fn is_stale(broken: &Broken, stale: Duration) -> bool {
     let closed = matches!(
         broken.error.kind(),
         io::ErrorKind::UnexpectedEof
@@ -83,7 +85,7 @@ fn is_stale(broken: &Broken) -> bool {
             | io::ErrorKind::ConnectionAborted
             | io::ErrorKind::BrokenPipe
     );
-    broken.silent && closed && broken.after < STALE
+    broken.silent && closed && broken.after < stale
 }
 
 /// Returns the error of a connection that broke before the head of an answer. An error of the
@@ -199,6 +201,7 @@ impl Upstream {
             connector: Connector::new(connect),
             idle: IdlePools::default(),
             metrics,
+            stale: STALE,
         }
     }
 
@@ -218,7 +221,7 @@ impl Upstream {
         let response = match pool.take() {
             Some(idle) => match exchange_again(idle, prompt.request()?).await {
                 // cpp-httplib (llama.cpp b10549) ends idle connections without saying so before.
-                Err(broken) if broken.unsent || is_stale(&broken) => {
+                Err(broken) if broken.unsent || is_stale(&broken, self.stale) => {
                     tracing::debug!(error = %broken.error, "idle connection to an engine");
                     Box::pin(self.send_again(&pool, prompt, &broken)).await?
                 }

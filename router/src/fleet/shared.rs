@@ -107,20 +107,21 @@ impl FleetShared {
         let said = act(entry);
         let after = (entry.breaker.state(now), entry.breaker.cooldown(now));
         let turned = entry.silence.is_wedged() != wedged;
+        // Published first, so that whoever reads of it in the log finds it in the state.
+        if before != after || turned {
+            self.publish(&mut state);
+        }
         if turned && !wedged {
             tracing::error!(
                 engine = name,
                 "takes requests and answers none, though its polls are well: restart it"
             );
-            let engine = Arc::clone(&entry.config.name);
+            let engine = Arc::from(name);
             self.observer.observe(&Event::Wedged { engine });
         }
         if before.0 != after.0 {
             let (before, after) = (before.0, after.0);
             tracing::info!(engine = name, ?before, ?after, "circuit breaker");
-        }
-        if before != after || turned {
-            self.publish(&mut state);
         }
         Some(said)
     }

@@ -16,7 +16,8 @@ use super::{SHORT, after_three, assert_in_band, assert_refused};
 
 #[tokio::test]
 async fn an_engine_that_is_gone_is_told_at_once() {
-    let trio = Trio::with("", |_| {}).await;
+    let long = "[timeouts]\nconnect = \"60s\"\n";
+    let trio = Trio::with(long, |_| {}).await;
     let before = Metrics::of(&trio.crucible).await;
     let Trio {
         lmstudio,
@@ -32,7 +33,7 @@ async fn an_engine_that_is_gone_is_told_at_once() {
         let answer = post(&crucible, &body("qwen", "hi")).await;
         // A refused connection needs no timeout to be seen; the rest is a busy machine's.
         let took = since.elapsed();
-        assert!(took < Duration::from_secs(2), "{took:?}: {}", answer.text);
+        assert!(took < Duration::from_secs(30), "{took:?}: {}", answer.text);
         answer
     };
     // Nothing knows of it yet: the connection is refused.
@@ -115,8 +116,8 @@ async fn an_engine_that_takes_requests_and_says_nothing_opens_the_breaker() {
         "{short}{}",
         engines::engine("openai", "openai", &sim.url())
     ));
-    // Crucible's own question is among them.
-    sim.arm(Fault::new(FaultKind::NoHeaders).times(6));
+    // Crucible's own questions are among them.
+    sim.arm(Fault::new(FaultKind::NoHeaders).times(1000));
     for n in 1..=5 {
         let mut request = body("plain", "hi");
         request["stream"] = true.into();

@@ -5,7 +5,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crucible_tests::{
@@ -34,6 +34,9 @@ enum Second {
     /// It has read the whole of it, and dies this many milliseconds later.
     Dies(u64),
 }
+
+/// A connection that ends within this time after the request was written had been closed before.
+const AT_ONCE: Duration = Duration::from_millis(50);
 
 /// Reads one request; its head and body.
 async fn request(stream: &mut TcpStream) -> Option<String> {
@@ -112,24 +115,43 @@ async fn a_prompt_is_sent_again_only_where_the_engine_cannot_have_begun_with_it(
         ("llamacpp", false, Dies(1000), 502),
         ("lmstudio", true, Dies(1000), 502),
     ] {
-        let (url, prompts) = engine(second).await;
-        let crucible = Crucible::start(&format!(
-            "{}manage = \"observe\"\n",
-            engines::engine("plain", kind, &url)
-        ));
-        ready(&crucible).await;
-        let mut want = body("plain", "hi");
-        want["stream"] = stream.into();
-        assert_eq!(post(&crucible, &want).await.status, 200, "{kind}");
-        let answer = post(&crucible, &want).await;
         let what = format!("{kind} {stream} {status}");
-        let mut sent = 2;
-        if status == 200 {
-            assert_eq!(answer.status, 200, "{what}: {}", answer.text);
-            sent += 1;
-        } else {
-            assert_refused(&answer, status, "engine_unreachable", &what);
+        // Until the second request met the kept connection, and its end in time.
+        let mut plays = 0;
+        while !second_request(kind, stream, second, status).await {
+            plays += 1;
+            assert!(plays < 20, "{what}: never played in time");
         }
-        assert_eq!(prompts.load(Ordering::SeqCst), sent, "{what}");
     }
+}
+
+/// Asks twice and looks at how the second request ends; `false` where a busy machine was too slow for it to be
+/// told: the connection was not kept yet, or its end came later than at once.
+async fn second_request(kind: &str, stream: bool, second: Second, status: u16) -> bool {
+    let (url, prompts) = engine(second).await;
+    let crucible = Crucible::start(&format!(
+        "{}manage = \"observe\"\n",
+        engines::engine("plain", kind, &url)
+    ));
+    ready(&crucible).await;
+    let mut want = body("plain", "hi");
+    want["stream"] = stream.into();
+    assert_eq!(post(&crucible, &want).await.status, 200, "{kind}");
+    let began = Instant::now();
+    let answer = post(&crucible, &want).await;
+    let sent = prompts.load(Ordering::SeqCst);
+    let on_a_new_one = answer.status == 200 && sent == 2;
+    let ends_late = matches!(second, Second::Closes) && began.elapsed() >= AT_ONCE;
+    if on_a_new_one || (ends_late && answer.status == 502) {
+        return false;
+    }
+    let what = format!("{kind} {stream} {status}");
+    if status == 200 {
+        assert_eq!(answer.status, 200, "{what}: {}", answer.text);
+        assert_eq!(sent, 3, "{what}");
+    } else {
+        assert_refused(&answer, status, "engine_unreachable", &what);
+        assert_eq!(sent, 2, "{what}");
+    }
+    true
 }

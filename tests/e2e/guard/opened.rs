@@ -193,7 +193,7 @@ async fn what_comes_bit_by_bit_is_not_kept_back_and_a_body_that_stops_coming_is_
     })
     .await;
     let crucible = Crucible::start(&format!(
-        "[timeouts]\nbody = \"300ms\"\n[guard]\nopen = [\"/api/pull\", \"/api/blobs\"]\n{}",
+        "[timeouts]\nbody = \"1s\"\n[guard]\nopen = [\"/api/pull\", \"/api/blobs\"]\n{}",
         engines::engine("ollama", "ollama", &engine.url())
     ));
     ready(&crucible).await;

@@ -1,6 +1,6 @@
 //! `crucible inspect` against a running instance.
 
-use std::{net::UdpSocket, time::Duration};
+use std::net::UdpSocket;
 
 use crucible_documents::inspector::{InspectedDoc, InspectorDoc};
 use crucible_sim::Options;
@@ -11,30 +11,24 @@ use crucible_tests::{
     rest::eventually,
 };
 
-use super::{ended, list, one, switch};
+use super::{ended, one, switch};
 
 #[tokio::test]
 async fn it_lists_requests_as_they_end_and_ends_when_it_is_switched_off() {
     let (_sim, crucible) = one().await;
-    let followed = crucible.beside(&["inspect", "--minutes", "5"]);
-    let asked = async {
-        eventually("it is on", || async {
-            list(&crucible).await.on.then_some(())
-        })
-        .await;
-        assert_eq!(post(&crucible, &body("one", "repeat 3")).await.status, 200);
-        assert_eq!(post(&crucible, &body("absent", "x")).await.status, 404);
-        ended(&crucible, 2).await;
-        let (code, out, err) = crucible.beside(&["inspect", "list"]).await;
-        assert_eq!((code, err.as_str()), (0, ""));
-        assert!(out.contains("2 of at most 64 requests are kept"), "{out}");
-        // The list looks a few times in a second.
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        let (code, out, _) = crucible.beside(&["inspect", "--off"]).await;
-        assert_eq!(code, 0);
-        assert!(out.contains("is off"), "{out}");
-    };
-    let ((code, out, err), ()) = tokio::join!(followed, asked);
+    let followed = crucible.starts_beside(&["inspect", "--minutes", "5"]);
+    followed.says("The inspector is on until").await;
+    assert_eq!(post(&crucible, &body("one", "repeat 3")).await.status, 200);
+    assert_eq!(post(&crucible, &body("absent", "x")).await.status, 404);
+    ended(&crucible, 2).await;
+    let (code, out, err) = crucible.beside(&["inspect", "list"]).await;
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert!(out.contains("2 of at most 64 requests are kept"), "{out}");
+    followed.says("404 model_not_found").await;
+    let (code, out, _) = crucible.beside(&["inspect", "--off"]).await;
+    assert_eq!(code, 0);
+    assert!(out.contains("is off"), "{out}");
+    let (code, out, err) = followed.ended().await;
     assert_eq!((code, err.as_str()), (0, ""), "{out}");
     for part in [
         "The inspector is on until",
@@ -120,31 +114,29 @@ async fn the_list_goes_on_with_a_new_session_and_says_when_the_end_moves() {
     let (_sim, crucible) = one().await;
     // A look between the two switches sees an inspector that is off: then once more.
     for _ in 0..5 {
-        let followed = crucible.beside(&["inspect", "--minutes", "5"]);
-        let switched = async {
-            eventually("it is on", || async {
-                list(&crucible).await.on.then_some(())
-            })
+        let followed = crucible.starts_beside(&["inspect", "--minutes", "5"]);
+        followed.says("The inspector is on until").await;
+        assert_eq!(switch(&crucible, 7.0).await.status, 200);
+        followed
+            .says("The inspector's end was moved: it is on until")
             .await;
-            tokio::time::sleep(Duration::from_millis(700)).await;
-            assert_eq!(switch(&crucible, 7.0).await.status, 200);
-            tokio::time::sleep(Duration::from_millis(700)).await;
-            switch(&crucible, 0.0).await;
-            switch(&crucible, 9.0).await;
-            tokio::time::sleep(Duration::from_millis(700)).await;
+        switch(&crucible, 0.0).await;
+        switch(&crucible, 9.0).await;
+        let goes_on = eventually("the list goes on, or ends", || async {
+            let out = followed.out();
+            let again = out.contains("was switched off and on again");
+            (again || out.contains("The inspector is off")).then_some(again)
+        })
+        .await;
+        if goes_on {
             assert_eq!(post(&crucible, &body("absent", "x")).await.status, 404);
-            tokio::time::sleep(Duration::from_millis(700)).await;
-            switch(&crucible, 0.0).await;
-        };
-        let ((code, out, err), ()) = tokio::join!(followed, switched);
+            followed.says("404 model_not_found").await;
+        }
+        switch(&crucible, 0.0).await;
+        let (code, out, err) = followed.ended().await;
         assert_eq!((code, err.as_str()), (0, ""), "{out}");
-        assert!(
-            out.contains("The inspector's end was moved: it is on until"),
-            "{out}"
-        );
-        if let Some((_, later)) = out.split_once("was switched off and on again") {
-            assert!(later.contains("404 model_not_found"), "{out}");
-            assert!(later.contains("The inspector is off"), "{out}");
+        assert!(out.contains("The inspector is off"), "{out}");
+        if goes_on {
             return;
         }
     }

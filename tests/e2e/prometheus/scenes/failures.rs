@@ -248,11 +248,20 @@ async fn stale_connections(stage: Stage) -> Kept {
     let task = tokio::spawn(one_prompt_each(listener, Arc::clone(&closed)));
     let crucible = stage.start(&engine("stale", "openai", &url)).await;
     ready(&crucible).await;
-    // Where the end comes too late for it, a request is not sent twice.
+    // Where the end comes too late for it, a request is not sent twice: then once more.
+    let want = body("m", "hi");
     for (ends_at_once, outcome) in [(false, "ok"), (true, "error"), (false, "over_budget")] {
-        closed.store(ends_at_once, Ordering::Relaxed);
         eventually(outcome, || async {
-            post(&crucible, &body("m", "hi")).await;
+            if ends_at_once {
+                // On a connection that is kept, and an engine that is not left alone.
+                eventually("an answer", || async {
+                    (post(&crucible, &want).await.status == 200).then_some(())
+                })
+                .await;
+            }
+            closed.store(ends_at_once, Ordering::Relaxed);
+            post(&crucible, &want).await;
+            closed.store(false, Ordering::Relaxed);
             let counts = Metrics::of(&crucible).await;
             let counted = counts.sum("crucible_retries_total", &[("outcome", outcome)]);
             (counted > 0.0).then_some(())
