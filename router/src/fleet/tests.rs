@@ -50,7 +50,7 @@ async fn until(fleet: &Fleet, reached: impl Fn(&FleetView) -> bool) -> Arc<Fleet
         if reached(&view) {
             return view;
         }
-        timeout(Duration::from_secs(10), changed.changed())
+        timeout(Duration::from_secs(60), changed.changed())
             .await
             .unwrap()
             .unwrap();

@@ -242,7 +242,7 @@ fn a_long_call_in_small_pieces_takes_no_time() {
         of.finish(&mut out).unwrap();
         assert!(out.iter().map(Bytes::len).sum::<usize>() > 1 << 20);
     }
-    assert!(began.elapsed().as_secs() < 5, "{:?}", began.elapsed());
+    assert!(began.elapsed().as_secs() < 30, "{:?}", began.elapsed());
 }
 
 proptest! {

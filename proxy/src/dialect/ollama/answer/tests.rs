@@ -162,7 +162,7 @@ fn a_call_of_a_mebibyte_in_small_pieces_takes_no_time() {
     let begun = Instant::now();
     let lines = streamed("/api/chat", &chat);
     // Unoptimised and on a busy machine; anything quadratic takes minutes.
-    assert!(begun.elapsed().as_secs() < 5, "{:?}", begun.elapsed());
+    assert!(begun.elapsed().as_secs() < 30, "{:?}", begun.elapsed());
     assert!(lines.len() > 1_000_000);
 }
 

@@ -122,15 +122,16 @@ fn a_tool_loop_keeps_ids_or_gets_those_of_its_places() {
 #[test]
 fn many_options_cost_no_more_each_than_a_few() {
     let began = std::time::Instant::now();
-    let options: Vec<String> = (0..20_000).map(|at| format!("\"k{at}\":1")).collect();
+    let options: Vec<String> = (0..100_000).map(|at| format!("\"k{at}\":1")).collect();
     let body = format!(
         r#"{{"model":"m","messages":[{{"role":"user","content":"x"}}],"options":{{{}}}}}"#,
         options.join(",")
     );
     let (_, notes) = written("/api/chat", &body);
-    let first = "k0, k1, k2, k3, k4, k5, k6, k7 and 19992 more";
+    let first = "k0, k1, k2, k3, k4, k5, k6, k7 and 99992 more";
     assert!(notes[0].ends_with(first), "{}", notes[0]);
-    assert!(began.elapsed().as_secs() < 2, "{:?}", began.elapsed());
+    // Unoptimised and on a busy machine; anything quadratic takes minutes.
+    assert!(began.elapsed().as_secs() < 30, "{:?}", began.elapsed());
 }
 
 #[test]
