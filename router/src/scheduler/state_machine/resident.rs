@@ -102,9 +102,10 @@ impl Resident {
     /// Notes that a slot reads the prompt of that session: the session that was longest unused
     /// loses its slot.
     pub(super) fn occupy_slot(&mut self, session: Option<u64>, permits: u32) {
-        let own = |held: &Option<u64>| session.is_some() && *held == session;
         let slots = self.info.parallel.unwrap_or(permits).max(1) as usize;
-        if let Some(at) = self.warm_sessions.iter().position(own) {
+        // Requests without a session are many, and so may be the slots: nothing is searched for them.
+        let own = session.and_then(|_| self.warm_sessions.iter().position(|held| *held == session));
+        if let Some(at) = own {
             self.warm_sessions.remove(at);
         } else if self.warm_sessions.len() >= slots {
             self.warm_sessions.pop_front();
