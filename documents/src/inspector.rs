@@ -161,6 +161,14 @@ pub struct InspectedAttemptDoc {
     pub error: Option<String>,
     /// The body.
     pub body: KeptTextDoc,
+    /// The status of the engine's answer; null where none came.
+    pub status: Option<u16>,
+    /// The engine's answer as it came, before it was translated for the client; null where none came, or where the
+    /// client got the same bytes.
+    pub answer: Option<KeptTextDoc>,
+    /// Whether the client got the bytes of the engine's answer as they were: then `answer` of the request has them.
+    #[serde(default)]
+    pub answer_passed_on: bool,
 }
 
 /// A kept text: whole, or its beginning and its end.
@@ -266,7 +274,7 @@ pub struct PieceChangeDoc {
     pub after: String,
 }
 
-/// The difference of two lists of tools. Each list of names has a bound.
+/// The difference of two lists of tools. Each has the first names, and how many more there are.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ToolsChangeDoc {
     /// The tools that are new.

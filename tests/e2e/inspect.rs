@@ -3,7 +3,9 @@
 mod access;
 mod bounds;
 mod command;
+mod engine_answers;
 mod formats;
+mod hidden_text;
 mod page;
 mod page_end;
 mod turns;

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
-import { bytes, ceiling, client, clock, count, duration, phase, share, size, wait } from "../../proxy/src/admin/page/format.js";
+import { bytes, ceiling, client, clock, count, duration, isolated, phase, share, size, visible, wait } from "../../proxy/src/admin/page/format.js";
 import { eventParser } from "../../proxy/src/admin/page/stream.js";
 
 // The terminal view is held to the same cases (cli/src/top/words.rs).
@@ -21,6 +21,19 @@ test("numbers, times, phases and waits are said as in the terminal", () => {
   for (const [name, say] of Object.entries({ bytes, client, count, duration, phase, wait })) {
     for (const [value, text] of cases[name]) assert.equal(say(value), text, name + " of " + JSON.stringify(value));
   }
+});
+
+test("what hides or turns text is seen, and a name keeps its direction to itself", () => {
+  const cases = [["plain\n\ttext, \u05d0", "plain\n\ttext, \u05d0"], ["a\u202eb\u2069", "a\\u202eb\\u2069"],
+    ["\u200b\ufeff\x1b[2J\x85", "\\u200b\\ufeff\\u001b[2J\\u0085"], ["\u{e0041}", "\\udb40\\udc41"],
+    ["\u{1f469}\u200d\u{1f4bb}", "\u{1f469}\u200d\u{1f4bb}"], ["a\u200db", "a\\u200db"], ["\u3164\u{e0100}\ufe0f", "\\u3164\u{e0100}\ufe0f"],
+    ["\u0646\u200c\u0645", "\u0646\u200c\u0645"]];
+  for (const [text, shown] of cases) {
+    assert.equal(visible(text), shown);
+    // A JSON text with the escapes is the same document.
+    if (!/[\n\t\x1b]/.test(text)) assert.equal(JSON.parse('"' + shown + '"'), text);
+  }
+  assert.equal(isolated("a\u2069b"), "\u2068a\\u2069b\u2069");
 });
 
 test("the top of a chart is round and above every value", () => {

@@ -90,12 +90,32 @@ struct PartArgs {
     /// Only the answer as it went to the client
     #[arg(long)]
     answer: bool,
+    /// Only the answer as the engine gave it, the last attempt, before it was translated for the client
+    #[arg(long)]
+    engine_answer: bool,
     /// Only the difference to the conversation's previous turn
     #[arg(long)]
     diff: bool,
     /// Only a command line for curl that asks the same; its key is a variable of the shell
     #[arg(long)]
     curl: bool,
+}
+
+// === impl PartArgs ===
+
+impl PartArgs {
+    fn part(self) -> ShownPart {
+        let parts = [
+            (self.received, ShownPart::Received),
+            (self.sent, ShownPart::Sent),
+            (self.engine_answer, ShownPart::EngineAnswer),
+            (self.answer, ShownPart::Answer),
+            (self.diff, ShownPart::Difference),
+            (self.curl, ShownPart::Curl),
+        ];
+        let asked = parts.into_iter().find(|(is_asked, _)| *is_asked);
+        asked.map_or(ShownPart::All, |(_, part)| part)
+    }
 }
 
 /// Runs the command.
@@ -174,21 +194,7 @@ async fn show_one(
         write_stdout(&to_json(&request)?);
         return Ok(());
     }
-    let PartArgs {
-        received,
-        sent,
-        answer,
-        diff,
-        curl,
-    } = args.part;
-    let part = match (received, sent, answer, diff, curl) {
-        (true, ..) => ShownPart::Received,
-        (_, true, ..) => ShownPart::Sent,
-        (_, _, true, ..) => ShownPart::Answer,
-        (_, _, _, true, _) => ShownPart::Difference,
-        (.., true) => ShownPart::Curl,
-        _ => ShownPart::All,
-    };
+    let part = args.part.part();
     if let Some(kept) = show::kept(&request, part) {
         let kept = kept.map_err(CommandFailure::wrong)?;
         if stdout().is_terminal() {

@@ -14,6 +14,8 @@ use crate::output::client_name;
 
 /// The characters of the answer that are shown among other things.
 const ANSWER: usize = 1200;
+/// The characters that are shown of what an engine answered to an attempt that failed.
+const FAILED_ANSWER: usize = 300;
 
 /// The part of a request that is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +26,8 @@ pub(super) enum ShownPart {
     Received,
     /// The body as it was sent to the engine.
     Sent,
+    /// The answer as the engine gave it.
+    EngineAnswer,
     /// The answer as it went to the client.
     Answer,
     /// The difference to the previous turn.
@@ -36,11 +40,12 @@ pub(super) enum ShownPart {
 pub(super) fn request(request: &InspectedDoc, part: ShownPart) -> Result<String, String> {
     match part {
         ShownPart::All => Ok(overview(request)),
-        ShownPart::Received | ShownPart::Sent | ShownPart::Answer => kept(request, part)
-            .map_or_else(
+        ShownPart::Received | ShownPart::Sent | ShownPart::EngineAnswer | ShownPart::Answer => {
+            kept(request, part).map_or_else(
                 || Ok(String::new()),
                 |kept| kept.map(on_terminal).map_err(str::to_owned),
-            ),
+            )
+        }
         ShownPart::Difference => Ok(match &request.difference {
             Some(found) => with_fix(difference(found), request),
             None if request.row.change.is_empty() => {
@@ -69,6 +74,13 @@ pub(super) fn kept(
         ShownPart::Sent => (
             request.attempts.last().map(|attempt| &attempt.body),
             "nothing was sent to an engine for this request",
+        ),
+        ShownPart::EngineAnswer => (
+            request.attempts.last().and_then(|last| {
+                let own = last.answer.as_ref();
+                own.or_else(|| request.answer.as_ref().filter(|_| last.answer_passed_on))
+            }),
+            "no engine has answered this request",
         ),
         ShownPart::Answer => (
             request.answer.as_ref(),
@@ -170,7 +182,8 @@ fn overview(request: &InspectedDoc) -> String {
     });
     said.push(format!("\n{}", answer(request)));
     said.push(
-        "\nMore: --received, --sent, --answer (as they are), --diff, --curl, --json".to_owned(),
+        "\nMore: --received, --sent, --engine-answer, --answer (as they are), --diff, --curl, --json"
+            .to_owned(),
     );
     said.join("\n")
 }
@@ -191,12 +204,42 @@ fn attempt(attempt: &InspectedAttemptDoc) -> Vec<String> {
     }
     let notes = attempt.notes.iter();
     said.extend(notes.map(|note| format!("           {}", plain(note))));
+    said.extend(engine_answer(attempt).map(|answer| format!("           {answer}")));
     let error = attempt.error.iter();
     said.extend(error.map(|error| format!("           failed: {}", plain(error))));
     said
 }
 
+/// The engine's answer to an attempt in short; `None` where none came.
+fn engine_answer(attempt: &InspectedAttemptDoc) -> Option<String> {
+    let status = attempt.status?;
+    Some(match &attempt.answer {
+        _ if attempt.answer_passed_on => format!("answered {status}, passed on as it came"),
+        // Of several attempts only the last one's answer can be asked for alone.
+        Some(answer) if attempt.error.is_some() => {
+            let (begin, more) = beginning(&answer.text, FAILED_ANSWER);
+            format!("answered {status}: {}{more}", plain(begin))
+        }
+        Some(answer) => format!(
+            "answered {status}, {}, other bytes than the client got: --engine-answer",
+            size(answer.bytes)
+        ),
+        None => format!("answered {status} without a body"),
+    })
+}
+
+/// The first characters of a text, and a mark where there are more.
+fn beginning(text: &str, most: usize) -> (&str, &'static str) {
+    match text.char_indices().nth(most) {
+        None => (text, ""),
+        Some((end, _)) => (&text[..end], " [...]"),
+    }
+}
+
 fn tokens(end: &InspectedEndDoc) -> String {
+    if end.engine.is_none() {
+        return "none: no engine was asked".to_owned();
+    }
     let prompt = match (end.prompt_tokens, end.cached_tokens) {
         (None, _) => "the engine did not count the prompt".to_owned(),
         (Some(prompt), None) => format!("{prompt} in the prompt"),
@@ -223,12 +266,8 @@ fn answer(request: &InspectedDoc) -> String {
         ("answer", &assembled.text),
     ] {
         if !text.is_empty() {
-            let end = text
-                .char_indices()
-                .nth(ANSWER)
-                .map_or(text.len(), |(end, _)| end);
-            let more = if end < text.len() { " [...]" } else { "" };
-            said.push(format!("{name}: {}{more}", raw(&text[..end])));
+            let (begin, more) = beginning(text, ANSWER);
+            said.push(format!("{name}: {}{more}", raw(begin)));
         }
     }
     let calls = assembled.calls.iter();

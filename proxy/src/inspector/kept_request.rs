@@ -11,6 +11,8 @@ use crate::{dialect::assembled, prefix::tracer::ConversationId};
 
 /// The most attempts of a request that are kept; of more the last ones.
 const MOST_ATTEMPTS: usize = 3;
+/// The most bytes that are kept of the engine's answer to an attempt that failed.
+const MOST_FAILED_ANSWER: usize = 64 << 10;
 
 /// A request that is kept. A clone shares the bodies.
 #[derive(Clone, Debug)]
@@ -54,6 +56,12 @@ pub(super) struct KeptAttempt {
     pub(super) error: Option<String>,
     /// The body.
     pub(super) body: Arc<KeptText>,
+    /// The status of the engine's answer.
+    pub(super) status: Option<u16>,
+    /// The engine's answer as it came; empty for one that was passed on.
+    pub(super) answer: Arc<KeptText>,
+    /// Whether the client got the bytes of that answer as they were, so that they are kept once.
+    pub(super) is_passed_on: bool,
 }
 
 /// The facts of the end of a request.
@@ -85,7 +93,8 @@ pub(super) struct ComparedTurn {
 impl KeptRequest {
     /// Returns the bytes of memory of its bodies.
     pub(super) fn size(&self) -> usize {
-        let attempts = self.attempts.iter().map(|attempt| attempt.body.size());
+        let of_attempt = |attempt: &KeptAttempt| attempt.body.size() + attempt.answer.size();
+        let attempts = self.attempts.iter().map(of_attempt);
         let received = self.received.as_ref().map_or(0, |body| body.size());
         received + attempts.sum::<usize>() + self.answer.size()
     }
@@ -96,6 +105,18 @@ impl KeptRequest {
             self.attempts.remove(0);
         }
         self.attempts.push(attempt);
+    }
+
+    /// Notes the facts of its end. An answer of the engine that went to the client as it was is kept once.
+    pub(super) fn end(&mut self, end: KeptEnd) {
+        if let Some(last) = self.attempts.last_mut()
+            && last.answer.bytes() > 0
+            && last.answer == self.answer
+        {
+            last.answer = Arc::default();
+            last.is_passed_on = true;
+        }
+        self.end = Some(Arc::new(end));
     }
 
     /// Returns the request in short.
@@ -150,6 +171,12 @@ impl KeptRequest {
 // === impl KeptAttempt ===
 
 impl KeptAttempt {
+    /// Notes the error that ended it. The beginning of what the engine said is enough then.
+    pub(super) fn fail(&mut self, error: String) {
+        self.error = Some(error);
+        Arc::make_mut(&mut self.answer).cut(MOST_FAILED_ANSWER);
+    }
+
     fn document(&self) -> InspectedAttemptDoc {
         InspectedAttemptDoc {
             engine: Arc::clone(&self.engine),
@@ -159,6 +186,9 @@ impl KeptAttempt {
             notes: self.notes.clone(),
             error: self.error.clone(),
             body: self.body.document(),
+            status: self.status,
+            answer: (self.answer.bytes() > 0).then(|| self.answer.document()),
+            answer_passed_on: self.is_passed_on,
         }
     }
 }

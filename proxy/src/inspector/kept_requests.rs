@@ -138,7 +138,7 @@ impl KeptRequests {
 
     /// Notes the end of a request.
     pub(super) fn end(&mut self, number: u64, end: KeptEnd) {
-        self.update(number, |request| request.end = Some(Arc::new(end)));
+        self.update(number, |request| request.end(end));
         self.change += 1;
     }
 

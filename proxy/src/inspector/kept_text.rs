@@ -15,7 +15,7 @@ const MOST_END: usize = MOST_BODY / 4;
 const GROWTH: usize = 4096;
 
 /// A text as far as it is kept. Its bytes are a person's prompts, so `Debug` writes their number alone.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub(super) struct KeptText {
     /// The beginning, or all of it.
     beginning: Vec<u8>,
@@ -43,9 +43,13 @@ impl KeptText {
 
     /// Adds bytes at the end.
     pub(super) fn push(&mut self, mut more: &[u8]) {
+        let was_cut = self.end.is_empty() && !self.is_whole();
         self.bytes = self
             .bytes
             .saturating_add(u64::try_from(more.len()).unwrap_or(u64::MAX));
+        if was_cut {
+            return;
+        }
         if self.end.is_empty() {
             // A text that fits is kept whole; of another one the beginning gives its last part away.
             let room = MOST_BODY - self.beginning.len();
@@ -100,7 +104,16 @@ impl KeptText {
 
     /// Reports whether all of it is kept.
     pub(super) fn is_whole(&self) -> bool {
-        self.end.is_empty()
+        u64::try_from(self.beginning.len()).is_ok_and(|kept| kept == self.bytes)
+    }
+
+    /// Keeps the first `most` bytes of it alone; of what is added then the length is counted.
+    pub(super) fn cut(&mut self, most: usize) {
+        if self.beginning.len() > most {
+            self.beginning.truncate(most);
+            self.beginning.shrink_to_fit();
+            self.end = VecDeque::new();
+        }
     }
 
     /// Returns the text as a document. In its text bytes that are no UTF-8 become replacement characters; of a whole
@@ -170,6 +183,21 @@ mod tests {
             assert_eq!(document.text.as_bytes(), &long[..MOST_BODY - MOST_END]);
             assert_eq!(end.as_bytes(), &long[long.len() - MOST_END..]);
         }
+    }
+
+    #[test]
+    fn of_a_text_that_was_cut_the_beginning_and_the_length_are_told() {
+        let mut kept = KeptText::of(b"0123456789");
+        kept.cut(10);
+        assert_eq!(kept.whole(), Some("0123456789"));
+        kept.cut(4);
+        kept.push(b"abc");
+        let document = kept.document();
+        assert_eq!((kept.whole(), &*document.text), (None, "0123"));
+        assert_eq!((document.bytes, document.end.as_deref()), (13, Some("")));
+        let mut long = KeptText::of(&vec![b'x'; 2 * MOST_BODY]);
+        long.cut(1000);
+        assert!(long.size() <= 2000, "{}", long.size());
     }
 
     proptest! {

@@ -13,7 +13,7 @@ use crucible_documents::{
     inspector::{InspectedDoc, InspectorDoc, InspectorStatusDoc},
     seconds,
 };
-use http::{HeaderMap, Method, Uri};
+use http::{HeaderMap, Method, StatusCode, Uri};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -40,7 +40,7 @@ struct InspectorParts {
 
 /// The place of one request in the inspector, through which everything of it is kept. Once the inspector is off, or
 /// the request had to make room, nothing happens any more.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct InspectedRequest {
     number: u64,
     inspector: Inspector,
@@ -284,6 +284,9 @@ impl InspectedRequest {
             notes: sent.notes.to_vec(),
             error: None,
             body: Arc::new(KeptText::of(sent.body)),
+            status: None,
+            answer: Arc::default(),
+            is_passed_on: false,
         };
         self.update(|request| request.add_attempt(attempt));
     }
@@ -292,7 +295,25 @@ impl InspectedRequest {
     pub(crate) fn failed(&self, error: String) {
         self.update(|request| {
             if let Some(attempt) = request.attempts.last_mut() {
-                attempt.error = Some(error);
+                attempt.fail(error);
+            }
+        });
+    }
+
+    /// Keeps the status of the engine's answer to the last attempt.
+    pub(super) fn engine_status(&self, status: StatusCode) {
+        self.update(|request| {
+            if let Some(attempt) = request.attempts.last_mut() {
+                attempt.status = Some(status.as_u16());
+            }
+        });
+    }
+
+    /// Keeps a piece of the engine's answer to the last attempt.
+    pub(super) fn engine_answered(&self, piece: &[u8]) {
+        self.update(|request| {
+            if let Some(attempt) = request.attempts.last_mut() {
+                Arc::make_mut(&mut attempt.answer).push(piece);
             }
         });
     }

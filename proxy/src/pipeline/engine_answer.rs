@@ -6,9 +6,11 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use bytes::Bytes;
 use crucible_config::{checked::EngineKind, engine_profile::EngineWire};
 use crucible_router::{health::RequestOutcome, permit::EngineAttempt};
 use http::{StatusCode, header};
+use http_body::Body;
 use tokio::time::Instant;
 
 use crate::{
@@ -17,7 +19,6 @@ use crate::{
     relay::{collect::beginning, headers},
     request::ActiveRequest,
     state::AppState,
-    upstream::EngineAnswer,
 };
 
 /// The most bytes of an engine's error body that are read.
@@ -25,11 +26,14 @@ const ERROR_BODY: usize = 64 * 1024;
 
 /// Reads an answer whose status is not 200 and returns it as an error. Its body is read up to 64
 /// KiB and until `deadline`.
-pub(super) async fn failure(
+pub(super) async fn failure<B>(
     kind: EngineKind,
-    response: http::Response<EngineAnswer>,
+    response: http::Response<B>,
     deadline: Instant,
-) -> Error {
+) -> Error
+where
+    B: Body<Data = Bytes> + Unpin,
+{
     let status = response.status();
     let wait = headers::retry_after(response.headers(), SystemTime::now());
     let body = beginning(response.into_body(), ERROR_BODY, deadline).await;
@@ -58,9 +62,9 @@ pub(super) async fn failure(
 
 /// Refuses an answer whose content type is HTML where a stream of Ollama's lines is awaited. The streams
 /// of other engines are recognised by their first bytes later.
-pub(super) fn refuse_web_page(
+pub(super) fn refuse_web_page<B>(
     kind: EngineKind,
-    response: &http::Response<EngineAnswer>,
+    response: &http::Response<B>,
 ) -> Result<(), Error> {
     let content_type = response
         .headers()

@@ -38,6 +38,7 @@ use crate::{
         },
     },
     error::Error,
+    inspector::CopiedBody,
     metrics::DroppedParam,
     relay::{
         Budgets,
@@ -56,6 +57,9 @@ use crate::{
 /// The innermost service of the inner stack, which sends a request to its engine.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SendService;
+
+/// The engine's answer to a prompt, of which the inspector keeps a copy while it is on.
+type CopiedAnswer = CopiedBody<EngineAnswer>;
 
 /// A request on its way to its engine, with everything that its answer needs.
 struct SentRequest {
@@ -212,6 +216,7 @@ impl SentRequest {
             };
             let response =
                 sent.ok_or_else(|| first_token::late(&self.active, no_headers(&shape)))??;
+            let response = CopiedBody::wrap(response, &self.active.inspected);
             let metrics = &self.app.metrics;
             metrics.upstream_response(&self.head.engine, response.status());
             if response.status() != StatusCode::OK {
@@ -237,7 +242,7 @@ impl SentRequest {
     /// Reads a document that is no completion to its end, before anything is sent to the client.
     async fn document(
         mut self: Box<Self>,
-        response: http::Response<EngineAnswer>,
+        response: http::Response<CopiedAnswer>,
         reader: Box<dyn DocumentReader>,
     ) -> Result<Response, Error> {
         let deadline = self.sent_at + self.config.timeouts.response;
@@ -257,7 +262,7 @@ impl SentRequest {
     /// Reads one chat completion to its end, before anything is sent to the client.
     async fn whole(
         mut self: Box<Self>,
-        response: http::Response<EngineAnswer>,
+        response: http::Response<CopiedAnswer>,
         call_ids: HashSet<String>,
     ) -> Result<Response, Error> {
         let deadline = self.sent_at + self.config.timeouts.response;
@@ -278,7 +283,7 @@ impl SentRequest {
     /// Reads one JSON in the client's own format to its end, before anything is sent to the client.
     async fn passed(
         mut self,
-        response: http::Response<EngineAnswer>,
+        response: http::Response<CopiedAnswer>,
         format: SharedFormat,
     ) -> Result<Response, Error> {
         let deadline = self.sent_at + self.config.timeouts.response;
@@ -307,7 +312,7 @@ impl SentRequest {
     /// answers.
     async fn streamed(
         mut self: Box<Self>,
-        response: http::Response<EngineAnswer>,
+        response: http::Response<CopiedAnswer>,
         transcoder: Box<dyn EngineTranscoder>,
     ) -> Result<Response, Error> {
         refuse_web_page(self.kind, &response)?;
@@ -326,7 +331,7 @@ impl SentRequest {
     /// Reads a stream to its end and returns it as one JSON, for a client that asked for no stream.
     async fn gathered(
         self: Box<Self>,
-        response: http::Response<EngineAnswer>,
+        response: http::Response<CopiedAnswer>,
         transcoder: Box<dyn EngineTranscoder>,
     ) -> Result<Response, Error> {
         refuse_web_page(self.kind, &response)?;
@@ -338,9 +343,9 @@ impl SentRequest {
     /// Makes the body that relays the engine's frames and that the lease belongs to.
     fn relayed(
         self: Box<Self>,
-        response: http::Response<EngineAnswer>,
+        response: http::Response<CopiedAnswer>,
         transcode: Box<dyn EngineTranscoder>,
-    ) -> Box<RelayBody<EngineAnswer>> {
+    ) -> Box<RelayBody<CopiedAnswer>> {
         let timeouts = &self.config.timeouts;
         let record = StreamRecord::new(&self.app, &self.active, &self.head.engine, self.attempt)
             .looking_at_slots(self.slot_look);

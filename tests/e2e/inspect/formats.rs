@@ -81,7 +81,19 @@ async fn requests_of_every_format_are_kept_as_received_and_as_sent() {
             assert_eq!(kept.attempts.len(), 1, "{path}");
             let sent = &kept.attempts[0].body.text;
             assert!(sent.contains("repeat 2"), "{path}: {sent}");
-            assert_eq!(kept.answer.expect("an answer").text, answer.text, "{path}");
+            assert_eq!(kept.attempts[0].status, Some(200), "{path}");
+            let answered = kept.answer.expect("an answer").text;
+            let said = match &kept.attempts[0].answer {
+                Some(said) => &said.text,
+                None => &answered,
+            };
+            assert_ne!(
+                kept.attempts[0].answer_passed_on,
+                kept.attempts[0].answer.is_some(),
+                "{path}"
+            );
+            assert!(said.contains("word1"), "{path}: {said}");
+            assert_eq!(answered, answer.text, "{path}");
             assert_eq!(
                 kept.assembled.text, "word0 word1",
                 "{path}: {}",

@@ -104,7 +104,10 @@ async fn a_request_is_shown_with_its_difference_and_markup_in_prompts_is_text() 
         "word0 word1 word2",
         "As received",
         "Sent to gpu/one /v1/chat/completions",
-        "Answer as it came",
+        "200 ok by gpu/one",
+        "Headers, ",
+        "answered 200, passed on as it came",
+        "Answer as it went to the client",
         "As a command for curl",
     ] {
         tab.shows(part).await;

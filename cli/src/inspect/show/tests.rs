@@ -133,6 +133,65 @@ fn a_part_that_is_missing_or_cut_is_told() {
 }
 
 #[test]
+fn the_engines_own_answer_is_told_and_shown_alone() {
+    let text = |text: &str| KeptTextDoc {
+        bytes: 7,
+        text: text.to_owned(),
+        ..KeptTextDoc::default()
+    };
+    let attempt = InspectedAttemptDoc {
+        engine: "gpu".into(),
+        model: "one".into(),
+        path: "/api/chat".to_owned(),
+        defaults: Vec::new(),
+        notes: Vec::new(),
+        error: None,
+        body: text("{}"),
+        status: Some(200),
+        answer: Some(text("of the engine")),
+        answer_passed_on: false,
+    };
+    let mut kept = kept();
+    kept.answer = Some(text("of the client"));
+    let failed = InspectedAttemptDoc {
+        status: Some(500),
+        error: Some("it failed".to_owned()),
+        answer: Some(text(&"no memory ".repeat(100))),
+        ..attempt.clone()
+    };
+    kept.attempts = vec![failed, attempt];
+    let all = request(&kept, ShownPart::All).unwrap();
+    for part in [
+        "answered 500: no memory no memory",
+        "no memory  [...]\n           failed: it failed",
+        "answered 200, 7 bytes, other bytes than the client got: --engine-answer",
+    ] {
+        assert!(all.contains(part), "{part} in\n{all}");
+    }
+    let own = |kept: &InspectedDoc| request(kept, ShownPart::EngineAnswer);
+    assert_eq!(own(&kept).unwrap(), "of the engine");
+    let last = &mut kept.attempts[1];
+    last.answer = None;
+    assert!(own(&kept).unwrap_err().contains("no engine has answered"));
+    kept.attempts[1].answer_passed_on = true;
+    assert_eq!(own(&kept).unwrap(), "of the client");
+    let all = request(&kept, ShownPart::All).unwrap();
+    assert!(all.contains("answered 200, passed on as it came"), "{all}");
+}
+
+#[test]
+fn a_request_that_reached_no_engine_has_no_tokens() {
+    let mut kept = kept();
+    let end = kept.row.ended.as_mut().unwrap();
+    (end.engine, end.model, end.prompt_tokens) = (None, None, None);
+    let all = request(&kept, ShownPart::All).unwrap();
+    assert!(
+        all.contains("tokens     none: no engine was asked"),
+        "{all}"
+    );
+}
+
+#[test]
 fn sizes_and_times_are_short() {
     assert_eq!([size(640), size(50_400)], ["640 bytes", "49.2 KiB"]);
     assert_eq!(local_time(1_795_906_800_000).len(), 8);

@@ -1,5 +1,7 @@
 // Building elements. Texts go in as text, never as markup, so that a model's name cannot be a tag.
 
+import { visible } from "./format.js";
+
 /** An element with attributes and children; strings become text. */
 export function make(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
@@ -7,6 +9,9 @@ export function make(tag, attributes = {}, ...children) {
   element.append(...children.filter(child => child != null && child !== ""));
   return element;
 }
+
+/** A name of others beside words of the page: it keeps its direction to itself, and nothing in it is hidden. */
+export const named = name => make("bdi", {}, visible(name));
 
 /** An element of a drawing. */
 export function draw(tag, attributes = {}, ...children) {

@@ -24,6 +24,21 @@ export function share(end) {
   return about + Math.floor(Math.min(1, end.cached_tokens / end.prompt_tokens) * 100) + " % cached";
 }
 
+/**
+ * Characters that a reader does not see or that turn a text, as documents/src/unseen_character.rs lists them: all but
+ * line feeds, tabs, and what chooses the shape of its neighbours, unless that is a joiner behind a letter of ASCII.
+ */
+const UNSEEN = new RegExp(
+  String.raw`(?![\t\n\u034f\u180b-\u180d\u180f\u200c\u200d\ufe00-\ufe0f\u{e0100}-\u{e01ef}])` +
+  String.raw`[\p{Cc}\p{Default_Ignorable_Code_Point}\u2028-\u202e\ufff0-\ufffb]|(?<=[\x00-\x7f])[\u034f\u200c\u200d]`, "gu");
+
+/** A text of others in which nothing is hidden or turns what stands around it: such characters are JSON's escapes. */
+export const visible = text => text.replace(UNSEEN, found =>
+  Array.from({ length: found.length }, (_, at) => "\\u" + found.charCodeAt(at).toString(16).padStart(4, "0")).join(""));
+
+/** A name of others within a text that can have no elements: FSI and PDI keep its direction to itself. */
+export const isolated = name => "\u2068" + visible(name) + "\u2069";
+
 /** A client as queues tell it apart; of a program that gives no name its address alone: "127.0.0.1". */
 export const client = name => name.startsWith("@") ? name.slice(1) : name;
 

@@ -1,7 +1,7 @@
 // The inspector: its switch, the banner of every page while it is on, the kept requests and one of them in full.
 
-import { by, fill, make } from "./dom.js";
-import { client, clock, count, duration, share, size } from "./format.js";
+import { by, fill, make, named } from "./dom.js";
+import { client, clock, count, duration, share, size, visible } from "./format.js";
 import { ask } from "./stream.js";
 
 /** The most characters of a text that a page draws; the command `crucible inspect show` has all. */
@@ -37,14 +37,19 @@ async function turn(minutes) {
 function row(request) {
   const end = request.ended;
   const where = end.engine ? end.engine + "/" + end.model : "not routed";
-  const numbers = [end.prompt_tokens == null ? "" : count(end.prompt_tokens) + " tokens", share(end),
-    count(end.output_tokens) + " answered", duration(end.took_s)].filter(Boolean).join(" · ");
   const state = end.outcome === "ok" ? "" : end.status + " " + end.outcome;
   const button = make("button", { type: "button", class: "pick" },
-    clock(request.at_ms) + " " + client(request.client) + " to " + where);
+    clock(request.at_ms) + " ", named(client(request.client)), " to ", named(where));
   button.addEventListener("click", () => choose(request.number, button));
-  return make("li", {}, button, " ", make("span", { class: "muted" }, numbers), " ",
+  return make("li", {}, button, " ", make("span", { class: "muted" }, costs(end)), " ",
     make("span", { class: "bad" }, state), make("p", { class: "change" }, request.change));
+}
+
+/** Tokens and time of a request that has ended. */
+function costs(end) {
+  const tokens = end.engine ? [end.prompt_tokens == null ? "" : count(end.prompt_tokens) + " tokens", share(end),
+    count(end.output_tokens) + " answered"] : [];
+  return [...tokens, duration(end.took_s)].filter(Boolean).join(" · ");
 }
 
 function listRows(list) {
@@ -110,26 +115,32 @@ async function list() {
 
 function text(title, kept) {
   if (kept == null) return null;
-  const whole = kept.end == null ? kept.text : kept.text + "\n[... the middle is not kept ...]\n" + kept.end;
+  const whole = kept.end == null ? kept.text : kept.text + "\n[... the rest is not kept ...]\n" + kept.end;
   const drawn = whole.length > DRAWN ? whole.slice(0, DRAWN) + "\n[... crucible inspect show has the rest ...]" : whole;
   const odd = kept.base64 == null ? null : make("p", { class: "muted" },
     "It is no text in UTF-8: crucible inspect show writes its bytes.");
   return folded(title + ", " + size(kept.bytes), drawn, odd);
 }
 
+/** A text behind its title, in which nothing is hidden. */
 function folded(title, content, ...more) {
-  return make("details", {}, make("summary", {}, title), ...more,
-    make("pre", { class: "kept", tabindex: "0", "aria-label": title }, content));
+  const shown = visible(content);
+  const escaped = shown === content ? null : make("p", { class: "muted" },
+    "Characters that hide or turn text stand as escapes, such as \\u202e; crucible inspect show writes them as they are.");
+  return make("details", {}, make("summary", {}, named(title)), escaped, ...more,
+    make("pre", { class: "kept", tabindex: "0", "aria-label": visible(title) }, shown));
 }
 
 function changes(difference) {
   const said = difference.changes.map(change => {
     const place = change.character == null ? "" : " at character " + change.character;
-    const item = make("li", {}, make("strong", {}, change.piece), " " + change.kind + place);
+    const item = make("li", {}, make("strong", {}, named(change.piece)), " " + change.kind + place);
     if (change.kind !== "added") item.append(make("p", { class: "change" }, make("del", {}, change.before)));
     if (change.kind !== "removed") item.append(make("p", { class: "change" }, make("ins", {}, change.after)));
     return item;
   });
+  const more = difference.changed + difference.added + difference.removed - said.length;
+  if (more > 0) said.push(make("li", {}, "and " + more + " more"));
   const settings = difference.settings.map(setting => make("li", {}, setting));
   return make("ul", { class: "list" }, ...said, ...settings);
 }
@@ -158,8 +169,25 @@ function compared(request) {
 function attempt(one) {
   const said = [...one.notes, one.defaults.length ? "filled in: " + one.defaults.join(", ") : "",
     one.error ? "failed: " + one.error : ""].filter(Boolean);
-  return make("div", {}, text("Sent to " + one.engine + "/" + one.model + " " + one.path, one.body),
-    ...said.map(note => make("p", { class: "muted" }, note)));
+  const engine = one.engine + "/" + one.model;
+  return make("div", {}, text("Sent to " + engine + " " + one.path, one.body),
+    ...said.map(note => make("p", { class: "muted" }, visible(note))),
+    text("Answer of " + engine + " as it came, " + one.status, one.answer),
+    one.answer_passed_on ? make("p", { class: "muted" }, "answered " + one.status + ", passed on as it came") : null);
+}
+
+/** How a request ended, and what it cost. */
+function ending({ ended: end }) {
+  if (!end) return make("p", { class: "muted" }, "It is answered now.");
+  const by = end.engine ? [" by ", named(end.engine + "/" + end.model)] : [];
+  const turn = end.turn == null ? "" : "turn " + end.turn + " · ";
+  return make("p", end.outcome === "ok" ? {} : { class: "bad" }, end.status + " " + end.outcome, ...by, " · " + turn + costs(end));
+}
+
+/** The headers, of which values that might be secrets are not kept. */
+function headers(all) {
+  if (!all.length) return null;
+  return folded("Headers, " + all.length, all.map(({ name, value }) => name + ": " + (value ?? "...")).join("\n"));
 }
 
 const sentence = text => text[0].toUpperCase() + text.slice(1) + (text.endsWith(".") ? "" : ".");
@@ -184,21 +212,26 @@ function curl({ curl: command, curl_note: note, received }) {
 
 function shown(request) {
   const answer = request.assembled;
-  const heading = make("h3", { tabindex: "-1" }, request.asked + " by " + client(request.client));
+  const heading = make("h3", { tabindex: "-1" }, named(request.asked), " by ", named(client(request.client)));
   const parts = [
     heading,
-    make("p", { class: "muted" }, "Request " + request.request_id + ", " + clock(request.at_ms)),
-    ...request.notes.map(note => make("p", { class: "muted" }, note)),
+    make("p", { class: "muted" }, "Request ", named(request.request_id), ", " + clock(request.at_ms)),
+    ending(request),
+    ...request.notes.map(note => make("p", { class: "muted" }, visible(note))),
     ...compared(request),
     make("h4", {}, "Answer"),
-    answer.thinking ? folded("Thinking", answer.thinking) : null,
-    answer.text ? make("pre", { class: "kept", tabindex: "0", "aria-label": "Answer" }, answer.text.slice(0, DRAWN)) : null,
-    ...answer.calls.map(call => make("p", {}, "calls ", make("code", {}, call.name + "(" + call.arguments.slice(0, DRAWN) + ")"))),
-    answer.error ? make("p", { class: "bad" }, answer.error) : null,
+    answer.thinking ? folded("Thinking", answer.thinking.slice(0, DRAWN)) : null,
+    answer.text ? make("pre", { class: "kept", tabindex: "0", "aria-label": "Answer" },
+      visible(answer.text.slice(0, DRAWN))) : null,
+    ...answer.calls.map(call => make("p", {}, "calls ",
+      make("code", {}, visible(call.name + "(" + call.arguments.slice(0, DRAWN) + ")")))),
+    answer.error ? make("p", { class: "bad" }, visible(answer.error)) : null,
+    answer.thinking || answer.text || answer.calls.length || answer.error ? null : make("p", { class: "muted" }, "No text."),
     make("h4", {}, "Bodies"),
+    headers(request.headers),
     text("As received", request.received) ?? make("p", { class: "muted" }, "No body was read of this request."),
     ...request.attempts.map(attempt),
-    text("Answer as it came", request.answer),
+    text("Answer as it went to the client", request.answer),
     curl(request),
   ];
   by("inspected-one").replaceChildren(...parts.filter(Boolean));

@@ -1,6 +1,7 @@
 // The 39 settings with their states, and the findings of the doctor.
 
-import { by, fill, make } from "./dom.js";
+import { by, fill, make, named } from "./dom.js";
+import { visible } from "./format.js";
 
 const WORDS = {
   in_effect: ["in effect", "good"], not_in_effect: ["not in effect", "bad"], not_applicable: ["not applicable", "muted"],
@@ -10,14 +11,14 @@ const ORDER = ["not_in_effect", "unverifiable", "in_effect", "superseded", "not_
 
 function row(setting) {
   const [words, style] = WORDS[setting.state] ?? ["not looked at", "muted"];
-  return make("li", {}, make("strong", {}, setting.id), " = " + setting.value + " ", make("span", { class: style }, words),
-    setting.evidence ? " · " + setting.evidence : "", setting.advice && setting.state === "not_in_effect"
-      ? make("div", { class: "bad" }, setting.advice) : "");
+  return make("li", {}, make("strong", {}, setting.id), " = ", named(String(setting.value) || "(empty)"), " ", make("span", { class: style }, words),
+    setting.evidence ? " · " + visible(setting.evidence) : "", setting.advice && setting.state === "not_in_effect"
+      ? make("div", { class: "bad" }, visible(setting.advice)) : "");
 }
 
 function finding(one) {
-  return make("li", {}, make("strong", { class: "bad" }, one.engine + ": " + one.found), " ",
-    make("span", { class: "muted" }, "asked: " + one.asked + ". "), one.fix);
+  return make("li", {}, make("strong", { class: "bad" }, visible(one.engine + ": " + one.found)), " ",
+    make("span", { class: "muted" }, "asked: " + visible(String(one.asked)) + ". "), visible(one.fix));
 }
 
 /** Shows the document of the settings. */

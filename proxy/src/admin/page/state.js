@@ -1,7 +1,7 @@
 // The state of this moment: tiles, requests, pools, engines, broken prefixes.
 
-import { by, fill, make } from "./dom.js";
-import { bytes, client, count, duration, phase, wait } from "./format.js";
+import { by, fill, make, named } from "./dom.js";
+import { bytes, client, count, duration, isolated, phase, visible, wait } from "./format.js";
 
 /** The most waiting requests that are listed one by one. */
 const SHOWN = 8;
@@ -21,6 +21,12 @@ function tile(name, value, style = "") {
   return make("div", {}, make("dt", {}, name), make("dd", style ? { class: style } : {}, value));
 }
 
+/** Where a request goes, why, and who asks. */
+function subject(place, reason, who) {
+  return make("span", {}, named(place), reason ? " (" + reason + ")" : "",
+    who ? make("span", { class: "muted who" }, "for ", named(client(who))) : null);
+}
+
 function shown(request, now) {
   const speed = rate(request, now);
   const place = [request.engine, request.model].filter(Boolean).join("/") || "not routed yet";
@@ -30,12 +36,11 @@ function shown(request, now) {
   }
   const numbers = [duration(request.since_s), request.tokens ? count(request.tokens) + " tokens" : "",
     speed ? speed.toFixed(1) + " tok/s" : ""].filter(Boolean).join(" · ");
-  return make("div", { class: "request" }, make("span", {}, place, request.reason ? " (" + request.reason + ")" : ""),
-    what, make("span", { class: "numbers" }, numbers));
+  return make("div", { class: "request" }, subject(place, request.reason, request.client), what, make("span", { class: "numbers" }, numbers));
 }
 
-function waiting(waiter) {
-  return make("div", { class: "request" }, make("span", {}, waiter.engine + "/" + waiter.model),
+function waiting(waiter, who) {
+  return make("div", { class: "request" }, subject(waiter.engine + "/" + waiter.model, null, who),
     make("span", { class: "warn" }, "waiting " + wait(waiter.reason) + ", position " + waiter.position),
     make("span", { class: "numbers" }, duration(waiter.waiting_s)));
 }
@@ -55,7 +60,9 @@ function showNow(state, now) {
     tile("waiting", String(state.queue.length), state.queue.length ? "warn" : ""),
     tile("loading", String(loading), loading ? "warn" : ""),
     tile("tokens per second", total ? total.toFixed(0) : "0"));
-  const rows = [...running.map(request => shown(request, now)), ...state.queue.slice(0, SHOWN).map(waiting)];
+  const clients = new Map(state.in_flight.map(request => [request.request_id, request.client]));
+  const rows = [...running.map(request => shown(request, now)),
+    ...state.queue.slice(0, SHOWN).map(waiter => waiting(waiter, clients.get(waiter.request_id)))];
   if (state.queue.length > SHOWN) {
     rows.push(make("p", { class: "muted" }, "and " + (state.queue.length - SHOWN) + " more that wait"));
   }
@@ -66,7 +73,7 @@ function resident(one) {
   const facts = [bytes(one.bytes), one.context ? count(one.context) + " tokens of context" : "",
     one.active ? one.active + " running" : "idle " + duration(one.idle_s), one.pinned ? "pinned" : "",
     one.owned ? "" : "loaded by hand"].filter(Boolean).join(" · ");
-  return make("li", {}, make("strong", {}, one.engine + "/" + (one.instance || one.model)), " ", facts);
+  return make("li", {}, make("strong", {}, named(one.engine + "/" + (one.instance || one.model))), " ", facts);
 }
 
 function pool(one) {
@@ -76,7 +83,7 @@ function pool(one) {
   // A bar without a budget would be full whatever is in use.
   const bar = one.budget_bytes ? make("div", { class: "bar", role: "img", "aria-label": said + " in use" }) : null;
   for (const r of bar ? one.residents : []) {
-    const part = make("span", { title: r.model + " " + bytes(r.bytes) });
+    const part = make("span", { title: isolated(r.model) + " " + bytes(r.bytes) });
     if (used > one.budget_bytes) part.classList.add("over");
     part.style.width = 100 * (r.bytes ?? 0) / whole + "%";
     bar.append(part);
@@ -86,11 +93,11 @@ function pool(one) {
       (one.others_bytes ? "; other programs hold " + bytes(one.others_bytes) : "")));
   if (one.loading) {
     const { model, since, expected_s: expected } = one.loading;
-    card.append(make("p", { class: "warn" }, "loading " + model + ", " + duration(since) +
+    card.append(make("p", { class: "warn" }, "loading ", named(model), ", " + duration(since) +
       (expected ? " of about " + duration(expected) : "")));
     card.append(make("progress", expected
-      ? { max: expected, value: Math.min(since, expected), "aria-label": "load of " + model }
-      : { "aria-label": "load of " + model }));
+      ? { max: expected, value: Math.min(since, expected), "aria-label": "load of " + isolated(model) }
+      : { "aria-label": "load of " + isolated(model) }));
   }
   card.append(one.residents.length ? make("ul", { class: "list" }, ...one.residents.map(resident))
     : make("p", { class: "muted" }, "Nothing is loaded."));
@@ -104,15 +111,15 @@ function engine(one) {
       .filter(Boolean).join(" · ")),
     make("p", {}, one.permits.active + " running, " + one.queue.waiting + " of " + one.queue.limit + " waiting" +
       (one.breaker === "closed" ? "" : ", breaker " + one.breaker.replace("_", " "))));
-  for (const text of [one.error, ...one.advice].filter(Boolean)) card.append(make("p", { class: "bad" }, text));
+  for (const text of [one.error, ...one.advice].filter(Boolean)) card.append(make("p", { class: "bad" }, visible(text)));
   return card;
 }
 
 function prefix(one) {
   const share = one.prompt_tokens ? ": " + count(one.cached_tokens ?? 0) + " of " + count(one.prompt_tokens) +
     " tokens were cached" : "";
-  return make("li", {}, make("strong", {}, client(one.client)), " to " + one.engine + "/" + one.model + ", " + one.differs + share +
-    ". ", make("span", { class: "muted" }, one.fix));
+  return make("li", {}, make("strong", {}, named(client(one.client))), " to ", named(one.engine + "/" + one.model), ", ",
+    named(one.differs), share + ". ", make("span", { class: "muted" }, visible(one.fix)));
 }
 
 /** Shows a state document. */

@@ -1,7 +1,7 @@
 // The last 15 minutes: lanes of answers, loads and evictions per engine, and two charts of answers.
 
 import { by, draw, fill, make } from "./dom.js";
-import { ceiling, count, duration } from "./format.js";
+import { ceiling, count, duration, isolated } from "./format.js";
 
 const MINUTES = 15;
 const LANE = 30;
@@ -24,7 +24,7 @@ const width = place => Math.max(240, place.clientWidth);
 const x = (at, now, wide) => wide * Math.min(1, Math.max(0, 1 - (now - at) / (MINUTES * 60000)));
 
 function words(entry) {
-  const place = entry.engine + "/" + entry.model;
+  const place = isolated(entry.engine + "/" + entry.model);
   if (entry.kind === "load") return "load of " + place + ", " + duration(entry.took_s) + ", " + entry.outcome;
   if (entry.kind === "eviction") return place + " left memory: " + entry.reason;
   const speed = entry.tokens_per_second ? ", " + entry.tokens_per_second.toFixed(1) + " tok/s" : "";

@@ -116,29 +116,39 @@ fn tools_change(old: &[PromptPiece<'_>], new: &[PromptPiece<'_>]) -> Option<Tool
         named.collect::<std::collections::HashMap<_, _>>()
     };
     let (of_old, of_new) = (index(old), index(new));
-    let mut change = ToolsChangeDoc::default();
-    let add = |names: &mut Vec<String>, tool: &PromptPiece<'_>| {
-        if names.len() < MOST_NAMES {
-            names.push(printable::shown_name(&tool.name));
-        }
-    };
-    let mut last = None;
+    let (mut added, mut changed) = (Vec::new(), Vec::new());
+    let (mut last, mut reordered) = (None, false);
     for tool in new {
         let Some(at) = of_old.get(&*tool.name).copied() else {
-            add(&mut change.added, tool);
+            added.push(tool);
             continue;
         };
         if old[at] != *tool {
-            add(&mut change.changed, tool);
+            changed.push(tool);
         }
-        change.reordered |= last.is_some_and(|last| at < last);
+        reordered |= last.is_some_and(|last| at < last);
         last = Some(at);
     }
     let gone = old.iter().filter(|tool| !of_new.contains_key(&*tool.name));
-    for tool in gone {
-        add(&mut change.removed, tool);
+    Some(ToolsChangeDoc {
+        added: listed(&added),
+        removed: listed(&gone.collect::<Vec<_>>()),
+        changed: listed(&changed),
+        reordered,
+    })
+}
+
+/// The names of the first tools, and how many more there are.
+fn listed(tools: &[&PromptPiece<'_>]) -> Vec<String> {
+    let first = tools.iter().take(MOST_NAMES);
+    let mut names: Vec<String> = first
+        .map(|tool| printable::shown_name(&tool.name))
+        .collect();
+    let more = tools.len() - names.len();
+    if more > 0 {
+        names.push(format!("and {more} more"));
     }
-    Some(change)
+    names
 }
 
 /// Finds the place where a prompt stops being the one before. It is `None` where it goes on from that one, or is a

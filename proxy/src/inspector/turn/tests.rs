@@ -161,6 +161,32 @@ fn of_many_changed_settings_the_number_of_the_others_is_told() {
 }
 
 #[test]
+fn of_many_tools_the_number_of_the_others_is_told() {
+    let body = |names: std::ops::Range<u8>, text: &str| {
+        let tools = names
+            .map(|at| json!({ "function": { "name": format!("t{at:02}"), "description": text } }));
+        json!({ "tools": tools.collect::<Vec<_>>(), "messages": [message("user", "a")] })
+    };
+    let shown = "t00, t01, t02, t03, t04, t05, t06, t07";
+    let none = body(0..0, "");
+    let found = of(&none, &body(0..11, "1"));
+    assert_eq!(
+        found.summary,
+        format!("tools: {shown}, and 3 more added; 1 message unchanged")
+    );
+    let found = of(&body(0..9, "1"), &body(0..9, "2"));
+    assert_eq!(
+        found.summary,
+        format!("tools: {shown}, and 1 more changed; 1 message unchanged")
+    );
+    let found = of(&body(0..8, "1"), &none);
+    assert_eq!(
+        found.summary,
+        format!("tools: {shown} gone; 1 message unchanged")
+    );
+}
+
+#[test]
 fn the_forms_of_other_apis_are_read_too() {
     let block = |text: &str| json!({ "type": "text", "text": text });
     let old = json!({ "system": [block("one"), block("two")], "messages": [{ "role": "user", "content": [block("a")] }] });

@@ -23,6 +23,7 @@ use crate::{
         native_completion::{self, NativeCompletion},
     },
     error::{Error, ErrorFault, ErrorKind, UpstreamError},
+    inspector::CopiedBody,
     pipeline::{
         engine_answer::{attempt_outcome, count_failure, report},
         engine_lease::EngineLease,
@@ -144,7 +145,8 @@ impl PassedExchange {
         let upstream = &self.app.upstream;
         let passing = upstream.pass(engine, &address, token.as_deref(), request);
         let passed = within(deadline, sent.budget, Box::pin(passing)).await;
-        let (head, body) = passed.ok_or_else(|| self.silent())??.into_parts();
+        let passed = passed.ok_or_else(|| self.silent())??;
+        let (head, body) = CopiedBody::wrap(passed, &self.active.inspected).into_parts();
         if sent.lease.is_some() {
             self.app.metrics.upstream_response(engine, head.status);
         }
@@ -213,7 +215,7 @@ impl PassedExchange {
     async fn streamed(
         self,
         head: &AnswerParts,
-        body: PassedBody,
+        body: CopiedBody<PassedBody>,
         sent: SentExchange,
     ) -> Result<Response, Error> {
         let mut response = self.head(head);
