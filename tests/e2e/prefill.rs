@@ -1,11 +1,8 @@
 //! The reading of prompts: how far it is, who says so, and how long a first token is waited for.
 
-use std::{
-    fs,
-    io::{BufRead as _, BufReader},
-    process::{Child, Command, Stdio},
-    time::{Duration, Instant},
-};
+mod runner;
+
+use std::time::{Duration, Instant};
 
 use crucible_documents::{
     StateDoc,
@@ -13,14 +10,13 @@ use crucible_documents::{
 };
 use crucible_sim::{Options, Sim};
 use crucible_tests::{
-    Crucible, binary,
+    Crucible,
     chat::{get, open, post, stream},
     engines::{client, engine, start},
     process::PATIENCE,
     sse::Stream,
 };
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
 
 /// A chat with about 500 tokens in front of the question.
@@ -215,86 +211,6 @@ async fn the_state_shows_how_far_a_prompt_is_read_and_by_whom() {
             "{none:?}"
         );
     }
-}
-
-/// An Ollama that is a process of its own, and whose runners are its children.
-struct OllamaProcess {
-    child: Child,
-    url: String,
-    _folder: TempDir,
-}
-
-impl OllamaProcess {
-    /// Starts one that reads 100 tokens of a prompt in a second, 25 at once.
-    fn start() -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let program = |name: &str| {
-            let path = folder.path().join(name);
-            fs::copy(binary::sim(), &path).expect("a copy of the program");
-            path
-        };
-        program("llama-server");
-        let mut child = Command::new(program("ollama"))
-            .args(["serve", "--models", "m=1GB", "--context", "65536"])
-            .args(["--prefill", "100", "--batch", "25"])
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("it starts");
-        let mut line = String::new();
-        let out = child.stdout.take().expect("stdout is piped");
-        BufReader::new(out).read_line(&mut line).expect("a line");
-        let url = line.trim().trim_start_matches("listening on ").to_owned();
-        Self {
-            child,
-            url,
-            _folder: folder,
-        }
-    }
-}
-
-impl Drop for OllamaProcess {
-    fn drop(&mut self) {
-        // It may be gone.
-        let _ = self.child.kill().and_then(|()| self.child.wait());
-    }
-}
-
-/// Ollama itself says nothing of a prompt; its runner's slots do, and the clock of the first token runs on them.
-#[tokio::test]
-async fn the_slots_of_an_ollamas_runner_show_how_far_a_prompt_is_read() {
-    // Elsewhere there is no `/proc` in which runners are found.
-    if !cfg!(target_os = "linux") {
-        return;
-    }
-    let ollama = OllamaProcess::start();
-    let clocks = "[timeouts]\nfirst_token = \"3s\"\ncommit = \"1s\"\nqueue = \"60s\"\n";
-    let crucible = Crucible::start(&format!(
-        "{clocks}{}device = \"gpu\"\n",
-        engine("e", "ollama", &ollama.url)
-    ));
-    let request = long("repeat 2");
-    let looks = async {
-        let far = |least: f64, beyond: u64| {
-            move |request: &InFlightDoc| {
-                let told = request.prefill;
-                let told = told.filter(|p| p.source == PrefillSource::Runner);
-                told.is_some_and(|p| p.ratio >= least && p.processed > beyond)
-            }
-        };
-        let first = seen(&crucible, far(0.01, 0)).await;
-        let first = first.prefill.expect("progress");
-        let later = seen(&crucible, far(0.5, first.processed)).await;
-        let later = later.prefill.expect("progress");
-        // The slot shows whole batches of the prompt, and not how long it is.
-        assert_eq!(
-            (first.processed % 25, later.cached),
-            (0, Some(0)),
-            "{later:?}"
-        );
-        assert!(later.total > 400, "{later:?}");
-    };
-    let ((_, answer), ()) = tokio::join!(stream(&crucible, &request), looks);
-    assert!(answer.done && answer.error().is_none(), "{}", answer.text);
 }
 
 #[tokio::test]

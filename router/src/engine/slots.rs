@@ -4,11 +4,11 @@
 //! Ollama (0.30 and newer) runs one such server per model, whose port stands in its command line.
 //! The server reports these numbers, Ollama itself does not.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
-use futures_util::future::join_all;
+use futures_util::{StreamExt as _, future::join_all, stream::FuturesUnordered};
 use serde_json::Value;
-use tokio::task::spawn_blocking;
+use tokio::{task::spawn_blocking, time::timeout};
 use url::Url;
 
 use super::{
@@ -19,6 +19,9 @@ use crate::{
     machine::{local::local_port, ollama_process},
     transport::EngineAddress,
 };
+
+/// The time that the other runners of an Ollama have for their slots once one of them has shown a prompt.
+const OTHERS: Duration = Duration::from_secs(1);
 
 /// `None` where it does not tell: `--no-slots` answers 501, older ones 404, and one that is busy
 /// with a long prompt answers late.
@@ -94,27 +97,44 @@ pub struct SlotPrompt {
 /// Reads the slots of the runners at these ports of this machine that have begun to answer; `None` where
 /// one of the runners does not answer.
 pub(super) async fn readings(ports: &[u16], endpoint: &EngineEndpoint) -> Option<Vec<SlotReading>> {
-    let answers: Option<Vec<_>> = asked(ports, endpoint).await.into_iter().collect();
+    let answers = join_all(asked(ports, endpoint)).await;
+    let answers: Option<Vec<Value>> = answers.into_iter().collect();
     Some(answers?.iter().flat_map(begun).collect())
 }
 
 /// Reads the prompts that the runners at these ports of this machine read at this moment; what does not
-/// answer reads none. Each runner counts its tasks by itself.
+/// answer reads none. Once one of them has shown a prompt, the others have [`OTHERS`] yet, since one that
+/// hangs must not hide what the rest does. Each runner counts its tasks by itself.
 pub(super) async fn prompts_of_runners(
     ports: &[u16],
     endpoint: &EngineEndpoint,
 ) -> Vec<SlotPrompt> {
-    let answers = asked(ports, endpoint).await;
-    answers.iter().flatten().flat_map(unread).collect()
+    let mut asked: FuturesUnordered<_> = asked(ports, endpoint).collect();
+    let mut prompts = Vec::new();
+    while prompts.is_empty()
+        && let Some(slots) = asked.next().await
+    {
+        prompts.extend(slots.iter().flat_map(unread));
+    }
+    let others = async {
+        while let Some(slots) = asked.next().await {
+            prompts.extend(slots.iter().flat_map(unread));
+        }
+    };
+    // What came until then is in the list.
+    let _ = timeout(OTHERS, others).await;
+    prompts
 }
 
-/// Asks the runners at these ports for their slots.
-async fn asked(ports: &[u16], endpoint: &EngineEndpoint) -> Vec<Option<Value>> {
-    let asked = ports.iter().map(|port| async move {
+/// Asks each of the runners at these ports for its slots.
+fn asked<'a>(
+    ports: &'a [u16],
+    endpoint: &'a EngineEndpoint,
+) -> impl Iterator<Item = impl Future<Output = Option<Value>> + 'a> {
+    ports.iter().map(move |port| async move {
         let runner = endpoint.elsewhere(runner_address(*port)?);
         runner.get("/slots").await.ok()
-    });
-    join_all(asked).await
+    })
 }
 
 /// The ports of the runners of the Ollama at an address of this machine; empty where they cannot be
@@ -302,6 +322,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_runner_that_hangs_hides_no_prompt_of_another() {
+        let busy = json!([{"is_processing": true, "id_task": 7, "n_prompt_tokens": 1031,
+            "n_prompt_tokens_processed": 512, "n_prompt_tokens_cache": 10}]);
+        let reading = Fake::start(slots(StatusCode::OK, busy)).await;
+        let idle = Fake::start(slots(StatusCode::OK, json!([{"is_processing": false}]))).await;
+        let hangs = std::future::pending::<Json<Value>>;
+        let hung = Fake::start(Router::new().route("/slots", get(hangs))).await;
+        let ports = [&hung, &idle, &reading].map(|fake| fake.url.port().unwrap());
+        let ollama = Fake::start(Router::new()).await;
+        let shown = prompts_of_runners(&ports, &ollama.endpoint()).await;
+        let tasks: Vec<u64> = shown.iter().map(|prompt| prompt.task).collect();
+        assert_eq!(tasks, [7]);
+    }
+
+    #[tokio::test]
     async fn the_ports_of_runners_are_those_of_their_command_lines() {
         let ollama = Fake::start(Router::new()).await;
         let root = tempfile::tempdir().unwrap();
@@ -323,7 +358,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         process(root.path(), 9, 1, &["ollama", "serve"]);
         let url = Url::parse("http://192.0.2.1:11434").unwrap();
-        let client = crate::engine::client(std::time::Duration::from_secs(1));
+        let client = crate::engine::client(Duration::from_secs(1));
         let url = EngineAddress::new(url, None).unwrap();
         let told = of_runners(
             root.path().to_owned(),

@@ -5,7 +5,8 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
+    fs::{self, File},
+    io::{self, BufRead, BufReader},
     path::{Path, PathBuf},
 };
 
@@ -167,8 +168,8 @@ fn status(proc: &Path, pid: u32, key: &str) -> Readable<String> {
 fn listening(proc: &Path, pids: &[u32], servers: &[u32], port: u16) -> Readable<u32> {
     let inodes: Vec<String> = ["net/tcp", "net/tcp6"]
         .iter()
-        .filter_map(|table| read(&proc.join(table)).ok())
-        .flat_map(|table| listeners(&table, port))
+        .filter_map(|table| File::open(proc.join(table)).ok())
+        .flat_map(|table| listeners(BufReader::new(table), port))
         .map(|inode| format!("socket:[{inode}]"))
         .collect();
     let holds = |pid: &u32| {
@@ -204,18 +205,22 @@ fn listening(proc: &Path, pids: &[u32], servers: &[u32], port: u16) -> Readable<
     }
 }
 
-/// Returns the inodes of the sockets that listen on a port, by the text of a table of `/proc/net`.
-fn listeners(table: &str, port: u16) -> Vec<String> {
+/// Returns the inodes of the sockets that listen on a port, by a table of `/proc/net`. Sockets that listen come
+/// first there (Linux, `proc_net_tcp.rst`), and what follows, which may be tens of thousands of lines, is not read.
+fn listeners(table: impl BufRead, port: u16) -> Vec<String> {
     const LISTEN: &str = "0A";
     let wanted = format!(":{port:04X}");
+    let listening = |line: io::Result<String>| {
+        let line = line.ok()?;
+        let mut fields = line.split_whitespace().skip(1).map(str::to_owned);
+        let (local, state, inode) = (fields.next()?, fields.nth(1)?, fields.nth(5)?);
+        (state == LISTEN).then_some((local, inode))
+    };
     table
         .lines()
         .skip(1)
-        .filter_map(|line| {
-            let fields: Vec<&str> = line.split_whitespace().collect();
-            let (local, state, inode) = (fields.get(1)?, fields.get(3)?, fields.get(9)?);
-            (local.ends_with(&wanted) && *state == LISTEN).then(|| (*inode).to_owned())
-        })
+        .map_while(listening)
+        .filter_map(|(local, inode)| local.ends_with(&wanted).then_some(inode))
         .collect()
 }
 

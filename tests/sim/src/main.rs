@@ -93,6 +93,9 @@ struct Cli {
     /// Tokens of a prompt that are read at once.
     #[arg(long, default_value_t = 512)]
     batch: u64,
+    /// openai, Ollama: tokens of a prompt after which it reads no further.
+    #[arg(long)]
+    prefill_stops_at: Option<u64>,
     /// Ollama: `OLLAMA_MAX_QUEUE`.
     #[arg(long, default_value_t = 512)]
     max_queue: usize,
@@ -127,6 +130,7 @@ fn options(cli: Cli) -> anyhow::Result<Options> {
     options.token = cli.token;
     options.router = cli.router;
     options.batch = cli.batch;
+    options.prefill_stops_at = cli.prefill_stops_at;
     options.max_queue = cli.max_queue;
     options.max_loaded = cli.max_loaded;
     Ok(options)

@@ -76,7 +76,7 @@ pub struct Options {
     pub prefill: u32,
     /// openai, and runners of Ollama: tokens of a prompt that are read at once, after which progress is told. Default 512.
     pub batch: u64,
-    /// openai: tokens of a prompt after which it reads no further. Default: none.
+    /// openai, Ollama: tokens of a prompt after which it reads no further. Default: none.
     pub prefill_stops_at: Option<u64>,
     /// Memory for residents in bytes; `None` is endless.
     pub memory: Option<u64>,

@@ -118,3 +118,24 @@ fn a_system_without_proc_says_so() {
     let why = find(root.path(), PORT).unwrap_err();
     assert!(why.contains("no readable"), "{why}");
 }
+
+#[test]
+fn only_the_sockets_that_listen_are_read_which_come_first() {
+    let line = |port: u16, state: &str, inode: u32| {
+        format!(
+            "   0: 0100007F:{port:04X} 00000000:0000 {state} 00000000:00000000 00:00000000 00000000  1000        0 {inode} 1\n"
+        )
+    };
+    let table = [
+        "  sl  local_address rem_address   st tx_queue ...\n".to_owned(),
+        line(80, "0A", 1),
+        line(11_434, "0A", 2),
+        line(11_434, "0A", 3),
+        line(11_434, "06", 4),
+        "what follows is not looked at\n".to_owned(),
+        line(11_434, "0A", 5),
+    ]
+    .concat();
+    assert_eq!(listeners(table.as_bytes(), 11_434), ["2", "3"]);
+    assert!(listeners("".as_bytes(), 11_434).is_empty());
+}

@@ -178,12 +178,14 @@ async fn prepare(
     let prefill = core.options.prefill_time(order.ask.prompt_tokens);
     let process = lease.process.as_ref();
     let shown = process.map(|runner| runner.shows(order.ask.prompt_tokens));
+    let tokens = order.ask.prompt_tokens;
+    let stops = core.options.prefill_stops_at.is_some_and(|at| tokens > at);
     // Headers wait for the first item.
     tokio::select! {
         biased;
         words = lease.kill.struck() => return Err(Refusal::new(500, words)),
-        () = tokio::time::sleep(prefill), if !prefill.is_zero() => {}
-        () = std::future::ready(()), if prefill.is_zero() => {}
+        () = tokio::time::sleep(prefill), if !prefill.is_zero() && !stops => {}
+        () = std::future::ready(()), if prefill.is_zero() && !stops => {}
     }
     let mut used = order.options.clone();
     used.insert("num_ctx".into(), json!(lease.tuple.num_ctx));

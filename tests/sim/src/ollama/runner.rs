@@ -23,6 +23,9 @@ use crate::sim::Sim;
 /// The variable that has the tokens of a prompt that a runner reads per second.
 const RATE: &str = "SIM_PREFILL";
 
+/// The variable that has the tokens of a prompt after which a runner reads no further, where there are such.
+const STOPS_AT: &str = "SIM_PREFILL_STOPS_AT";
+
 /// A runner that lives until this is dropped.
 #[derive(Debug)]
 pub(crate) struct RunnerProcess {
@@ -60,12 +63,14 @@ impl RunnerProcess {
             .port();
         let context = tuple.num_ctx.saturating_mul(slots);
         let batch = options.batch.to_string();
+        let stops_at = options.prefill_stops_at.map(|tokens| tokens.to_string());
         let mut child = Command::new(program)
             .args(["--model", "/models/blobs/sha256-simulated"])
             .args(["--port", &port.to_string(), "--host", "127.0.0.1"])
             .args(["--no-webui", "--offline", "-c", &context.to_string()])
             .args(["-np", &slots.to_string(), "-b", &batch, "-ub", &batch])
             .env(RATE, options.prefill.to_string())
+            .envs(stops_at.map(|tokens| (STOPS_AT, tokens)))
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .spawn()?;
@@ -132,6 +137,8 @@ pub async fn run_as_runner(arguments: &[String]) -> io::Result<()> {
     options.batch = number("-b")?;
     let rate = std::env::var(RATE).ok().and_then(|rate| rate.parse().ok());
     options.prefill = rate.unwrap_or_default();
+    let stops_at = std::env::var(STOPS_AT).ok();
+    options.prefill_stops_at = stops_at.and_then(|tokens| tokens.parse().ok());
     let server = Sim::start(options).await?;
     let reading = tokio::task::spawn_blocking(move || {
         let mut shown = HashMap::new();
