@@ -1,5 +1,6 @@
 //! `/metrics`: what is counted, in which formats, and within which bounds, whatever is sent.
 
+mod books;
 mod bounds;
 mod machine;
 mod open_metrics;

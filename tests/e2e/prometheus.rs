@@ -7,6 +7,7 @@
 
 mod alerts;
 mod every_word;
+mod identities;
 mod load;
 mod scenes;
 mod server;

@@ -120,10 +120,14 @@ impl EndedRequest {
         if record.engine.is_some() {
             metrics.admit_models_of_view(model, view);
         }
-        if self.request.endpoint != Endpoint::Admin {
+        if self.request.endpoint == Endpoint::Admin {
+            // A page that is closed is no client that gave up an answer.
+            if record.stream && record.abort == Some(AbortCause::ClientSlow) {
+                metrics.page_dropped();
+            }
+        } else {
             self.count_request(metrics, record, phases);
-        } else if record.stream && record.abort == Some(AbortCause::ClientSlow) {
-            metrics.page_dropped();
+            self.count_departure(metrics, record);
         }
         let engine = record.engine.as_deref();
         if let Some(kind) = record.error
@@ -132,6 +136,17 @@ impl EndedRequest {
         {
             metrics.rejected(engine, kind, code);
         }
+        let Some(engine) = engine else { return };
+        if let Some(cause) = cause_of_abort(record) {
+            metrics.stream_aborted(engine, cause);
+        }
+        for param in &record.dropped {
+            metrics.param_dropped(engine, *param);
+        }
+    }
+
+    /// Counts a client that left before the end of its answer, by how far that was.
+    fn count_departure(&self, metrics: &Metrics, record: &RequestFacts) {
         if client_left(record) && record.abort != Some(AbortCause::ClientSlow) {
             metrics.client_disconnected(match record.phase {
                 RequestPhase::Queue if self.in_load => DisconnectPhase::Load,
@@ -139,13 +154,6 @@ impl EndedRequest {
                 RequestPhase::Prefill => DisconnectPhase::Headers,
                 RequestPhase::Stream => DisconnectPhase::Stream,
             });
-        }
-        let Some(engine) = engine else { return };
-        if let Some(cause) = cause_of_abort(record) {
-            metrics.stream_aborted(engine, cause);
-        }
-        for param in &record.dropped {
-            metrics.param_dropped(engine, *param);
         }
     }
 

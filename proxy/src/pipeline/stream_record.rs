@@ -35,6 +35,8 @@ pub(super) struct StreamRecord {
     clock: StreamClock,
     bytes: u64,
     flushes: u64,
+    /// The engine's answer has ended; what is left of it may still be written.
+    over: bool,
     slot_look: Option<SlotLook>,
     /// Open until the answer has ended; never entered, because chunks are many.
     _phase: Span,
@@ -61,6 +63,7 @@ impl StreamRecord {
             clock: app.metrics.stream_clock(engine),
             bytes: 0,
             flushes: 0,
+            over: false,
             slot_look: None,
             _phase: debug_span!(parent: &active.span, "relay"),
         }
@@ -115,6 +118,13 @@ impl Watch for StreamRecord {
     fn sent(&mut self, bytes: usize) {
         self.bytes += bytes as u64;
         self.flushes += 1;
+        if self.over {
+            let (bytes, flushes) = (self.bytes, self.flushes);
+            self.active.note(|record| {
+                record.stream_bytes = bytes;
+                record.stream_flushes = flushes;
+            });
+        }
     }
 
     fn worded(&self, error: Error) -> Error {
@@ -138,6 +148,7 @@ impl Watch for StreamRecord {
             // What went wrong was reported before; the first word counts.
             End::Failed(_) | End::ClientGone => RequestOutcome::Abandoned,
         });
+        self.over = true;
         let span = self.clock.span();
         let (bytes, flushes) = (self.bytes, self.flushes);
         self.active.note(|record| {

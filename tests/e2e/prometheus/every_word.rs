@@ -18,7 +18,7 @@ use crucible_tests::{Crucible, process::PATIENCE, rest::eventually};
 use parking_lot::Mutex;
 use tokio::task::JoinSet;
 
-use super::{scenes::SCENES, server::Prometheus};
+use super::{identities, scenes::SCENES, server::Prometheus};
 
 /// Milliseconds between two scrapes.
 const SCRAPE_MS: u32 = 1000;
@@ -226,6 +226,7 @@ async fn prometheus_sees_every_word_counted() {
         unseen.extend(missing.map(|word| format!("{family} {label}={word}")));
     }
     assert!(unseen.is_empty(), "{unseen:#?}");
+    identities::hold(&prometheus).await;
 
     let until = Instant::now() + PATIENCE / 3;
     for query in queries() {

@@ -40,7 +40,8 @@ pub(crate) trait Watch: Send {
     /// Notes that the answer ended properly and calls tools. It is called before the permit is
     /// released.
     fn called_tools(&mut self) {}
-    /// Notes that a write of this many bytes went to the client.
+    /// Notes that a write of this many bytes went to the client. The last ones come after [`Watch::ended`]: what
+    /// was read before the end is written after it.
     fn sent(&mut self, bytes: usize);
     /// Returns the error in the words that the client gets.
     fn worded(&self, error: Error) -> Error {

@@ -189,7 +189,7 @@ async fn shutdown(stage: Stage) -> Kept {
     .await;
     let fast = start(Options::openai(&["fast"])).await;
     let toml = format!(
-        "[timeouts]\ndrain = \"4s\"\n{}{}",
+        "[timeouts]\ndrain = \"12s\"\n{}{}",
         engine("slow", "openai", &slow.url()),
         engine("fast", "openai", &fast.url())
     );

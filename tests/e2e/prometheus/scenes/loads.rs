@@ -60,7 +60,7 @@ async fn loads(stage: Stage) -> Kept {
     let ending = start(Options::ollama(&["llama=1GB"])).await;
     let crucible = stage
         .start(&format!(
-            "[timeouts]\nload = \"1s\"\n[[model]]\nname = \"kept\"\npin = true\n{}{}",
+            "[timeouts]\nload = \"5s\"\n[[model]]\nname = \"kept\"\npin = true\n{}{}",
             engine("gpu", "lmstudio", &sim.url()),
             engine("cpu", "ollama", &ending.url())
         ))
