@@ -43,7 +43,9 @@ pub struct StateDoc {
     pub pools: Vec<PoolDoc>,
     /// Requests that wait for a permit, in order of arrival at each engine.
     pub queue: Vec<WaiterDoc>,
-    /// Requests that are being answered; empty where no server was asked.
+    /// Requests that have come and have not ended, each with its phase; empty where no server was asked. Those in
+    /// phase `queue` stand in [`Self::queue`] too; an engine works on those in `prefill` and `stream`, which are
+    /// what `crucible_requests_in_flight` counts.
     pub in_flight: Vec<InFlightDoc>,
     /// Conversations whose turns do not go on from each other, the latest first; at most 32.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -11,7 +11,7 @@ use crucible_tests::{
     Crucible, binary,
     chat::{Whole, body, post, whole},
     engines::{client, engine, start},
-    rest::eventually,
+    rest::{eventually, logged},
 };
 use http::header::{RETRY_AFTER, USER_AGENT};
 
@@ -409,6 +409,12 @@ async fn the_folder_of_a_log_is_read_and_an_unknown_time_zone_is_said() {
         "{said}"
     );
     assert!(said.contains("UTC"), "{said}");
+    let counted = Crucible::start_with(
+        &keys("tokens_per_day = 1000"),
+        &[],
+        &[("TZ", "Nowhere/Land")],
+    );
+    logged(&counted, "the days of tokens_per_day are those of UTC").await;
     let [table, said] = run(folder.parent().expect("a folder"));
     assert!(
         table.is_empty() && said.contains("events"),

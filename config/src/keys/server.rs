@@ -139,8 +139,8 @@ keys! {
     /// Requests allowed per period.
     RATE "rate": Option<Rate> = REQUESTS_PER_TIME;
 
-    /// Most tokens of prompts and answers in a day of this machine's time zone; beyond it 429 until the day
-    /// ends.
+    /// Most tokens of prompts and answers in a day of this machine's time zone (UTC where it has none); beyond it
+    /// 429 until the day ends.
     TOKENS_PER_DAY "tokens_per_day": Option<u64> = DAILY_TOKENS;
 
     /// Whether a person waits.

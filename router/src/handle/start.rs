@@ -78,11 +78,17 @@ impl RouterHandle {
         tracker.spawn(take_over(state, cancel.clone()));
         let limits = KeyLimits::new(DefaultClock::default());
         limits.apply(&now);
+        let zone = TimeZone::system();
+        if zone.is_unknown() && now.keys.iter().any(|key| key.tokens_per_day.is_some()) {
+            tracing::warn!(
+                "this machine tells no time zone that is known: the days of tokens_per_day are those of UTC"
+            );
+        }
         let router = Self(Arc::new(RouterState {
             config,
             fleet,
             limits,
-            daily_tokens: DailyTokens::new(TimeZone::system()),
+            daily_tokens: DailyTokens::new(zone),
             sticky: Mutex::default(),
             stand_ins: StandIns::default(),
             predictor,

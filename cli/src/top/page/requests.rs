@@ -38,13 +38,14 @@ pub(super) fn pane(watched: &WatchedInstance, now: Instant) -> TopPane {
     let mut rows: Vec<PaneRow> = running
         .map(|request| answered(request, watched, age))
         .collect();
-    let answering = rows.len();
+    let at_engine = |request: &&InFlightDoc| matches!(&*request.phase, "prefill" | "stream");
+    let answering = state.in_flight.iter().filter(at_engine).count();
     rows.extend(state.queue.iter().map(|waiter| waiting(waiter, state, age)));
     let waiting = state.queue.len();
     TopPane {
         kind: PaneKind::Requests,
         titles: vec![
-            format!("Requests: {answering} in flight, {waiting} waiting"),
+            format!("Requests: {answering} answering, {waiting} waiting"),
             format!("Requests: {answering}, {waiting} waiting"),
             "Requests".to_owned(),
         ],

@@ -49,6 +49,7 @@ function showNow(state, now) {
   const up = state.engines.filter(engine => engine.state === "up").length;
   const loading = state.pools.filter(pool => pool.loading).length;
   const running = state.in_flight.filter(request => request.phase !== "queue");
+  const answering = running.filter(request => request.phase === "prefill" || request.phase === "stream");
   const known = new Set(state.in_flight.map(request => request.request_id));
   for (const id of before.keys()) if (!known.has(id)) before.delete(id);
   const total = state.in_flight.map(request => [request, before.get(request.request_id)])
@@ -56,7 +57,7 @@ function showNow(state, now) {
       ? Math.max(0, request.tokens - last.tokens) / ((now - last.at) / 1000) : 0), 0);
   fill(by("now"),
     tile("engines up", up + " of " + state.engines.length, up < state.engines.length ? "bad" : "good"),
-    tile("answering", String(running.length)),
+    tile("answering", String(answering.length)),
     tile("waiting", String(state.queue.length), state.queue.length ? "warn" : ""),
     tile("loading", String(loading), loading ? "warn" : ""),
     tile("tokens per second", total ? total.toFixed(0) : "0"));

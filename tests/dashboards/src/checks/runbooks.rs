@@ -56,6 +56,27 @@ fn entries_name_panels_that_exist() {
     );
 }
 
+/// A word in code type is a value of a label, a key of the configuration or a code of an error.
+#[test]
+fn entries_use_words_that_exist() {
+    let of_prometheus = ["runbook_url", "authorization"];
+    let pages = ["metrics", "configuration", "api"]
+        .map(|page| fs::read_to_string(folder().join(format!("../docs/{page}.md"))).unwrap())
+        .concat();
+    let page = page();
+    let words = page.split('`').skip(1).step_by(2);
+    let mut seen = 0;
+    for word in words.filter(|word| !of_prometheus.contains(word)) {
+        let plain = |c: char| c.is_ascii_lowercase() || c == '_' || c == '.';
+        if word.chars().all(plain) {
+            let key = word.rsplit('.').next().unwrap_or(word);
+            assert!(pages.contains(&format!("`{key}`")), "no {word}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 30, "{seen}");
+}
+
 #[test]
 fn panels_link_to_entries_that_exist() {
     let names: Vec<_> = alerts().into_iter().map(|(name, _)| name).collect();
