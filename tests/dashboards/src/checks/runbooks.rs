@@ -60,7 +60,7 @@ fn entries_name_panels_that_exist() {
 #[test]
 fn entries_use_words_that_exist() {
     let of_prometheus = ["runbook_url", "authorization"];
-    let pages = ["metrics", "configuration", "api"]
+    let pages = ["metrics", "configuration", "tunings", "api"]
         .map(|page| fs::read_to_string(folder().join(format!("../docs/{page}.md"))).unwrap())
         .concat();
     let page = page();
