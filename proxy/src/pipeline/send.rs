@@ -9,7 +9,6 @@ use std::{
 };
 
 use axum::{body::Body, response::Response};
-use bytes::Bytes;
 use crucible_config::{Config, checked::EngineKind};
 use crucible_router::{health::RequestOutcome, permit::EngineAttempt};
 use futures_util::{TryFutureExt as _, future::BoxFuture};
@@ -31,7 +30,7 @@ use super::{
 use crate::{
     body::peek::PeekedBody,
     dialect::{
-        chat::{AnswerWriter, EngineTranscoder, SharedFormat},
+        chat::{AnswerWriter, EngineTranscoder, SharedFormat, written},
         engine::{
             AnswerShape, document::DocumentReader, openai::whole::WholeAnswer,
             passthrough::PassedAnswer,
@@ -368,15 +367,6 @@ impl SentRequest {
             prefill: self.prefill,
             ending: self.app.ending.clone(),
         })
-    }
-}
-
-/// Writes an answer in OpenAI's form of its task in the format of the client; without a `writer`
-/// that is the form itself.
-fn written(writer: Option<&dyn AnswerWriter>, completion: Bytes) -> Result<Bytes, Error> {
-    match writer {
-        None => Ok(completion),
-        Some(writer) => writer.whole(completion),
     }
 }
 

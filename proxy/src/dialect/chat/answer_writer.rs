@@ -31,3 +31,15 @@ pub trait AnswerWriter: fmt::Debug + Send + Sync {
         error
     }
 }
+
+/// Writes an answer in OpenAI's form of its task in the format of the client; without a `writer`
+/// that is the form itself.
+pub(crate) fn written(
+    writer: Option<&dyn AnswerWriter>,
+    completion: Bytes,
+) -> Result<Bytes, Error> {
+    match writer {
+        None => Ok(completion),
+        Some(writer) => writer.whole(completion),
+    }
+}

@@ -30,6 +30,7 @@ pub use self::{
     transcoder::{ClientTranscoder, EngineTranscoder, StreamProgress, chained},
 };
 pub(crate) use self::{
+    answer_writer::written,
     cached_tokens::{cached_at, cached_details, with_cached},
     chat_request::asks_for_usage,
 };
