@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::faults::FaultKind;
+use crate::faults::{Fault, FaultKind};
 use crate::http::{self, Call, Reply};
 use crate::options::EngineKind;
 use crate::sim::Core;
@@ -77,29 +77,29 @@ pub(crate) async fn reply(core: &Core, call: &Call) -> Option<Reply> {
         .and_then(Value::as_str)
         .unwrap_or_default();
     let mut ticket = Ticket::new(&core.log, call.seq, model);
-    match fault.kind {
-        FaultKind::NoHeaders => std::future::pending::<()>().await,
-        FaultKind::Http429 => {}
-        FaultKind::SlowHeaders => {
-            tokio::time::sleep(Duration::from_millis(fault.delay_ms.unwrap_or(1000))).await;
-        }
-        _ => {
-            if let Some(delay) = fault.delay_ms {
-                tokio::time::sleep(Duration::from_millis(delay)).await;
-            }
-        }
-    }
+    delayed(&fault).await;
     ticket.close();
-    // Ollama's native routes stream unless they are told not to.
-    let native = framing(call) == Framing::Ndjson;
-    let streamed = call
-        .get("stream")
-        .and_then(Value::as_bool)
-        .unwrap_or(native);
-    let failed = fault.text.as_deref().unwrap_or("the engine failed");
-    Some(match fault.kind {
-        FaultKind::SlowHeaders => return None,
-        FaultKind::Http500 => http::json(500, &own_error(core, call, 500, failed)),
+    (fault.kind != FaultKind::SlowHeaders).then(|| failed(core, call, &fault, model))
+}
+
+/// Passes the time of a fault before its first byte.
+async fn delayed(fault: &Fault) {
+    let time = match fault.kind {
+        FaultKind::NoHeaders => std::future::pending().await,
+        // Its delay is what the client is told.
+        FaultKind::Http429 => None,
+        FaultKind::SlowHeaders => Some(fault.delay_ms.unwrap_or(1000)),
+        _ => fault.delay_ms,
+    };
+    if let Some(time) = time {
+        tokio::time::sleep(Duration::from_millis(time)).await;
+    }
+}
+
+fn failed(core: &Core, call: &Call, fault: &Fault, model: &str) -> Reply {
+    let words = fault.text.as_deref().unwrap_or("the engine failed");
+    match fault.kind {
+        FaultKind::Http500 => http::json(500, &own_error(core, call, 500, words)),
         FaultKind::Http503 => http::json(503, &own_error(core, call, 503, BUSY)),
         FaultKind::Http429 => {
             let seconds = fault.delay_ms.map_or(1, |ms| ms.div_ceil(1000));
@@ -121,23 +121,20 @@ pub(crate) async fn reply(core: &Core, call: &Call) -> Option<Reply> {
             let text = fault.text.as_deref().unwrap_or(own);
             http::json(400, &json!({"error": text}))
         }
-        FaultKind::Error200 => {
-            let error = own_error(core, call, 200, failed);
-            if streamed {
-                let body = framing(call).frame(&error.to_string());
-                http::full(200, framing(call).content_type(), body)
-            } else {
-                http::json(200, &error)
-            }
+        FaultKind::Error200 if is_streamed(call) => {
+            let error = own_error(core, call, 200, words).to_string();
+            let body = framing(call).frame(&error);
+            http::full(200, framing(call).content_type(), body)
         }
-        FaultKind::Json200 => http::json(200, &own_error(core, call, 200, failed)),
-        FaultKind::Bare200 => http::json(200, &json!({"error": failed})),
+        FaultKind::Error200 | FaultKind::Json200 => {
+            http::json(200, &own_error(core, call, 200, words))
+        }
+        FaultKind::Bare200 => http::json(200, &json!({"error": words})),
         // LM Studio (bt#2339): a 200 stream with zero deltas.
-        _ if streamed => {
-            let body = if native {
-                String::new()
-            } else {
-                Framing::Sse.frame("[DONE]")
+        _ if is_streamed(call) => {
+            let body = match framing(call) {
+                Framing::Ndjson => String::new(),
+                Framing::Sse => Framing::Sse.frame("[DONE]"),
             };
             http::full(200, framing(call).content_type(), body)
         }
@@ -145,5 +142,12 @@ pub(crate) async fn reply(core: &Core, call: &Call) -> Option<Reply> {
             200,
             &json!({"object": "chat.completion", "model": model, "choices": []}),
         ),
-    })
+    }
+}
+
+/// Whether the answer is a stream: Ollama's native routes stream unless they are told not to.
+fn is_streamed(call: &Call) -> bool {
+    let native = framing(call) == Framing::Ndjson;
+    let asked = call.get("stream").and_then(Value::as_bool);
+    asked.unwrap_or(native)
 }

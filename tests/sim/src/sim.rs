@@ -245,22 +245,8 @@ async fn reap(core: &Arc<Core>) {
 }
 
 async fn handle(core: Arc<Core>, mut request: Request<Incoming>) -> Result<Reply, Infallible> {
-    if request.headers().contains_key(UPGRADE)
-        && matches!(core.engine, Engine::LmStudio(_))
-        && let Some(accept) = lmstudio::socket::accept(&core, &request)
-    {
-        let seq = core.log.request(RequestEntry {
-            order: 0,
-            seq: 0,
-            at_ms: 0,
-            method: request.method().to_string(),
-            path: request.uri().path().to_owned(),
-            query: None,
-            headers: Vec::new(),
-            body: String::new(),
-            json: None,
-        });
-        return Ok(lmstudio::socket::upgrade(&core, &mut request, accept, seq));
+    if let Some(reply) = upgraded(&core, &mut request) {
+        return Ok(reply);
     }
     let (parts, body) = request.into_parts();
     let body = match body.collect().await {
@@ -279,13 +265,46 @@ async fn handle(core: Arc<Core>, mut request: Request<Incoming>) -> Result<Reply
     if call.path.starts_with("/sim/") {
         return Ok(control::handle(&core, &call));
     }
+    call.seq = core.log.request(logged(&call));
+    if let Some(reply) = early::reply(&core, &call).await {
+        return Ok(reply);
+    }
+    Ok(match &core.engine {
+        Engine::LmStudio(_) => lmstudio::routes::handle(&core, &call).await,
+        Engine::Ollama(_) => ollama::routes::handle(&core, &call).await,
+        Engine::Llama(_) => llamacpp::handle(&core, &call).await,
+    })
+}
+
+/// Takes over the connection of a request for LM Studio's WebSocket; `None` for any other request.
+fn upgraded(core: &Arc<Core>, request: &mut Request<Incoming>) -> Option<Reply> {
+    if !request.headers().contains_key(UPGRADE) || !matches!(core.engine, Engine::LmStudio(_)) {
+        return None;
+    }
+    let accept = lmstudio::socket::accept(core, request)?;
+    let seq = core.log.request(RequestEntry {
+        order: 0,
+        seq: 0,
+        at_ms: 0,
+        method: request.method().to_string(),
+        path: request.uri().path().to_owned(),
+        query: None,
+        headers: Vec::new(),
+        body: String::new(),
+        json: None,
+    });
+    Some(lmstudio::socket::upgrade(core, request, accept, seq))
+}
+
+/// A request as the log keeps it, which gives it its numbers and its time.
+fn logged(call: &Call) -> RequestEntry {
     let header = |(name, value): (&hyper::header::HeaderName, &hyper::header::HeaderValue)| {
         (
             name.to_string(),
             String::from_utf8_lossy(value.as_bytes()).into_owned(),
         )
     };
-    call.seq = core.log.request(RequestEntry {
+    RequestEntry {
         order: 0,
         seq: 0,
         at_ms: 0,
@@ -295,15 +314,7 @@ async fn handle(core: Arc<Core>, mut request: Request<Incoming>) -> Result<Reply
         headers: call.headers.iter().map(header).collect(),
         body: String::from_utf8_lossy(&call.body).into_owned(),
         json: call.json.clone(),
-    });
-    if let Some(reply) = early::reply(&core, &call).await {
-        return Ok(reply);
     }
-    Ok(match &core.engine {
-        Engine::LmStudio(_) => lmstudio::routes::handle(&core, &call).await,
-        Engine::Ollama(_) => ollama::routes::handle(&core, &call).await,
-        Engine::Llama(_) => llamacpp::handle(&core, &call).await,
-    })
 }
 
 // === impl Core ===

@@ -2,40 +2,28 @@
 //! mode, and without it several models that are all there. The context is divided by the slots.
 
 mod embed;
+mod generation;
 mod native;
 pub(crate) mod prompts;
 pub(crate) mod router;
 mod strict;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use self::generation::{AskedPath, generation};
 use self::prompts::Prompts;
-use crate::generate::{self, answer};
+use crate::generate;
 use crate::http::{self, Call, Reply};
-use crate::log::Phase;
 use crate::model_spec::ModelSpec;
 use crate::options::Options;
 use crate::sim::{Core, Engine};
-use crate::ticket::Ticket;
-use crate::wire::encode::Encode;
-use crate::wire::openai::{Flavor, OpenAi};
-use crate::wire::play::{Kill, Play};
+use crate::wire::play::Kill;
 use crate::wire::read;
-
-/// The form of a path that generates.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum AskedPath {
-    Chat,
-    Completion,
-    /// `/completion` and `/infill`.
-    Native,
-}
 
 /// The server's slots.
 #[derive(Debug)]
@@ -196,107 +184,6 @@ fn resolve<'a>(core: &'a Core, name: &str) -> Option<&'a ModelSpec> {
         [only] => Some(only),
         _ => core.available().find(|model| model.name == name),
     }
-}
-
-async fn generation(core: &Arc<Core>, server: &Server, call: &Call, path: AskedPath) -> Reply {
-    let began = Instant::now();
-    let chat = path == AskedPath::Chat;
-    if let Some(read) = strict::half_a_character(&call.body) {
-        return read;
-    }
-    let Some(body) = call.json.as_ref().filter(|body| body.is_object()) else {
-        return error(
-            400,
-            "invalid_request_error",
-            "the body is not a JSON object",
-        );
-    };
-    let native = (path == AskedPath::Native).then(|| native::as_completion(body));
-    let body = native.as_ref().unwrap_or(body);
-    let needed = if chat { "messages" } else { "prompt" };
-    if body.get(needed).is_none() {
-        return error(
-            400,
-            "invalid_request_error",
-            &format!("'{needed}' is required"),
-        );
-    }
-    let name = read::string(body, "model").unwrap_or_default();
-    let Some(model) = resolve(core, name) else {
-        let message = format!("model '{name}' not found");
-        return error(400, "invalid_request_error", &message);
-    };
-    if core.options.router.is_some()
-        && let Err(refusal) = server.router.ready(core, call, model).await
-    {
-        return refusal;
-    }
-    let slots = core.options.parallel.max(1);
-    if chat && let Some(refused) = strict::refusal(body, model, slots) {
-        return refused;
-    }
-    let limit = strict::limit(body);
-    let mut ask = read::ask(body, limit);
-    ask.scripted = core.conversations.answer(body);
-    let context = core.options.in_effect(slot_context(&core.options));
-    if core.options.cuts {
-        ask.prompt_tokens = ask.prompt_tokens.min(context);
-    } else if ask.prompt_tokens >= context {
-        let message = format!(
-            "request ({} tokens) exceeds the available context size ({context} tokens), try increasing it",
-            ask.prompt_tokens
-        );
-        let error = json!({
-            "code": 400, "message": message, "type": "exceed_context_size_error",
-            "n_prompt_tokens": ask.prompt_tokens, "n_ctx": context,
-        });
-        return http::json(400, &json!({"error": error}));
-    }
-    let mut ticket = Ticket::new(&core.log, call.seq, &model.name);
-    // Requests beyond the slots are deferred without a bound.
-    let Ok(slot) = Arc::clone(&server.slots).acquire_owned().await else {
-        ticket.close();
-        return error(500, "server_error", "no slot");
-    };
-    let kill = server.kill();
-    ticket.phase = Phase::Prefill;
-    let prompt = server
-        .prompts
-        .hold(call.seq, ask.prompt_tokens, &core.options);
-    let prefill = core.options.prefill_time(ask.prompt_tokens);
-    let streamed = call.wants_stream();
-    let tells_progress = streamed && body.get("return_progress") == Some(&Value::Bool(true));
-    if !tells_progress {
-        prompt.all_read().await;
-    }
-    let encoder: Box<dyn Encode> = match path {
-        AskedPath::Native => Box::new(native::NativeAnswer::new(&model.name, ask.prompt_tokens)),
-        AskedPath::Chat | AskedPath::Completion => Box::new(OpenAi::new(
-            Flavor::Llama,
-            chat,
-            &model.name,
-            call.seq,
-            body,
-        )),
-    };
-    let play = Play {
-        core: Arc::clone(core),
-        ticket,
-        encoder,
-        answer: answer(model, &ask),
-        instance: model.name.clone(),
-        options: json!({"max_tokens": limit, "n_ctx": context, "temperature": body.get("temperature"), "top_p": body.get("top_p")}),
-        kill,
-        _hold: Box::new(slot),
-        prompt: Some(prompt),
-        tells_progress,
-        began,
-        load: Duration::ZERO,
-        prefill,
-        streamed,
-        path: call.path.clone(),
-    };
-    play.reply().await
 }
 
 /// Counts the tokens of a prompt as the answer would (tried with b11549): it waits for no slot, and the

@@ -133,25 +133,8 @@ impl Router {
 
     /// Starts a process, and makes room for it.
     fn start(&self, core: &Arc<Core>, call: &Call, model: &ModelSpec, asked: bool) {
-        let most = core.options.router.unwrap_or_default();
-        let running = |runs: &BTreeMap<String, Run>| -> Vec<(u64, String)> {
-            let running = runs
-                .iter()
-                .filter(|(_, run)| run.status != Status::Unloaded);
-            running
-                .map(|(name, run)| (run.used, name.clone()))
-                .collect()
-        };
-        let mut held = running(&self.runs());
-        held.sort();
-        if most > 0 && held.len() >= most {
-            let gone = held.len() + 1 - most;
-            for (_, name) in held.into_iter().take(gone) {
-                self.stop(core, &name, "evicted");
-            }
-        }
-        let before = self.run(&model.name);
-        let number = before.number + 1;
+        self.make_room(core);
+        let number = self.run(&model.name).number + 1;
         let loading = Run {
             status: Status::Loading,
             failed: false,
@@ -171,34 +154,49 @@ impl Router {
             let Some(ended) = stop.run_until_cancelled(ended).await else {
                 return;
             };
-            let super::Engine::Llama(server) = &owner.engine else {
-                return;
+            let (outcome, status) = match ended {
+                Ok(_) => (LoadOutcome::Loaded, Status::Loaded),
+                Err(_) => (LoadOutcome::Failed, Status::Unloaded),
             };
-            let router = server.router();
-            let outcome = if ended.is_ok() {
-                LoadOutcome::Loaded
-            } else {
-                LoadOutcome::Failed
-            };
-            owner.log.load_ends(mark, outcome);
-            let run = router.run(&name);
-            if run.number == number && run.status == Status::Loading {
-                let status = if ended.is_ok() {
-                    Status::Loaded
-                } else {
-                    Status::Unloaded
-                };
-                let failed = ended.is_err();
-                router.set(
-                    &name,
-                    Run {
-                        status,
-                        failed,
-                        ..run
-                    },
-                );
+            if let super::Engine::Llama(server) = &owner.engine {
+                owner.log.load_ends(mark, outcome);
+                server.router().started(&name, number, status);
             }
         });
+    }
+
+    /// Stops the processes that were used longest ago until one more has room.
+    fn make_room(&self, core: &Core) {
+        let most = core.options.router.unwrap_or_default();
+        let mut held: Vec<(u64, String)> = self
+            .runs()
+            .iter()
+            .filter(|(_, run)| run.status != Status::Unloaded)
+            .map(|(name, run)| (run.used, name.clone()))
+            .collect();
+        held.sort();
+        if most > 0 && held.len() >= most {
+            let gone = held.len() + 1 - most;
+            for (_, name) in held.into_iter().take(gone) {
+                self.stop(core, &name, "evicted");
+            }
+        }
+    }
+
+    /// Notes how the start of a process ended, unless it was stopped or started again meanwhile.
+    fn started(&self, name: &str, number: u64, status: Status) {
+        let run = self.run(name);
+        if run.number == number && run.status == Status::Loading {
+            let failed = status != Status::Loaded;
+            self.set(
+                name,
+                Run {
+                    status,
+                    failed,
+                    ..run
+                },
+            );
+        }
     }
 
     /// A request for an answer: loads what does not run, and waits for what loads.

@@ -10,7 +10,7 @@ use crate::model_spec::ModelSpec;
 pub(crate) fn refusal(body: &Value, model: &ModelSpec, slots: usize) -> Option<Reply> {
     numbers(body, slots)
         .or_else(|| words(body))
-        .or_else(|| messages(body, model))
+        .or_else(|| chat(body, model))
 }
 
 /// A lone surrogate, which its parser of JSON refuses (seen on b11434).
@@ -132,75 +132,83 @@ fn fault(message: &str) -> Reply {
     error(500, "server_error", message)
 }
 
-fn messages(body: &Value, model: &ModelSpec) -> Option<Reply> {
+/// Messages first, then tools, then what the model's template makes of both.
+fn chat(body: &Value, model: &ModelSpec) -> Option<Reply> {
     let Value::Array(messages) = body.get("messages")? else {
         return Some(invalid("Expected 'messages' to be an array"));
     };
-    for message in messages {
-        let Some(role) = message["role"].as_str() else {
-            return Some(fault(&format!(
-                "Failed to parse messages: Missing 'role' in message: {message}"
-            )));
-        };
-        let content = message.get("content");
-        if content.is_none() && role != "assistant" {
-            return Some(invalid("All non-assistant messages must contain 'content'"));
-        }
-        if content.is_none() && message.get("tool_calls").is_none() {
-            return Some(invalid(
-                "Assistant message must contain either 'content' or 'tool_calls'!",
-            ));
-        }
-        if content.is_some_and(|c| !c.is_string() && !c.is_null() && !c.is_array()) {
-            return Some(invalid("Expected 'content' to be a string or an array"));
-        }
-        let parts = message["content"].as_array().into_iter().flatten();
-        for part in parts {
-            let medium = match part["type"].as_str() {
-                Some("image_url") if !model.sees() => "image",
-                Some("input_audio") => "audio",
-                Some("video_url" | "input_video") => "video",
-                Some("image_url") => match image(part) {
-                    Some(refused) => return Some(refused),
-                    None => continue,
-                },
-                Some("text") => continue,
-                _ => return Some(invalid("unsupported content[].type")),
-            };
-            return Some(fault(&format!(
-                "{medium} input is not supported - hint: if this is unexpected, you may need to provide the mmproj"
-            )));
-        }
+    messages
+        .iter()
+        .find_map(|message| refused_message(message, model))
+        .or_else(|| {
+            let words = messages.iter().find_map(unread)?;
+            Some(fault(&format!("Failed to parse messages: {words}")))
+        })
+        .or_else(|| refused_tools(&body["tools"], model))
+        .or_else(|| refused_by_template(messages, model))
+}
+
+fn refused_message(message: &Value, model: &ModelSpec) -> Option<Reply> {
+    let Some(role) = message["role"].as_str() else {
+        return Some(fault(&format!(
+            "Failed to parse messages: Missing 'role' in message: {message}"
+        )));
+    };
+    let content = message.get("content");
+    if content.is_none() && role != "assistant" {
+        return Some(invalid("All non-assistant messages must contain 'content'"));
     }
-    if let Some(words) = messages.iter().find_map(unread) {
-        return Some(fault(&format!("Failed to parse messages: {words}")));
+    if content.is_none() && message.get("tool_calls").is_none() {
+        return Some(invalid(
+            "Assistant message must contain either 'content' or 'tool_calls'!",
+        ));
     }
-    let tools = body["tools"].as_array().into_iter().flatten();
-    for tool in tools {
-        if tool.get("type").is_none() {
-            let tools = &body["tools"];
-            return Some(fault(&format!(
-                "Failed to parse tools: Missing tool type: {tool}; tools = {tools:#}"
-            )));
-        }
+    if content.is_some_and(|c| !c.is_string() && !c.is_null() && !c.is_array()) {
+        return Some(invalid("Expected 'content' to be a string or an array"));
     }
-    let tools = body["tools"].as_array().into_iter().flatten();
-    for tool in tools {
+    let mut parts = message["content"].as_array().into_iter().flatten();
+    parts.find_map(|part| refused_part(part, model))
+}
+
+fn refused_part(part: &Value, model: &ModelSpec) -> Option<Reply> {
+    let medium = match part["type"].as_str() {
+        Some("image_url") if !model.sees() => "image",
+        Some("input_audio") => "audio",
+        Some("video_url" | "input_video") => "video",
+        Some("image_url") => return image(part),
+        Some("text") => return None,
+        _ => return Some(invalid("unsupported content[].type")),
+    };
+    Some(fault(&format!(
+        "{medium} input is not supported - hint: if this is unexpected, you may need to provide the mmproj"
+    )))
+}
+
+/// All types come before the first other fault of a tool.
+fn refused_tools(tools: &Value, model: &ModelSpec) -> Option<Reply> {
+    let parse = |words: &str| {
+        fault(&format!(
+            "Failed to parse tools: {words}; tools = {tools:#}"
+        ))
+    };
+    let each = || tools.as_array().into_iter().flatten();
+    if let Some(tool) = each().find(|tool| tool.get("type").is_none()) {
+        return Some(parse(&format!("Missing tool type: {tool}")));
+    }
+    each().find_map(|tool| {
         if let Some(words) = unread_tool(tool) {
-            let tools = &body["tools"];
-            return Some(fault(&format!(
-                "Failed to parse tools: {words}; tools = {tools:#}"
-            )));
+            return Some(parse(&words));
         }
-        if model.takes_tools()
-            && let Some(path) = odd_schema(&tool["function"]["parameters"], "#")
-        {
-            return Some(invalid(&format!(
-                "Unable to generate parser for this template. Automatic parser generation failed: \
-                 JSON schema error at {path}: schema must be an object"
-            )));
-        }
-    }
+        let read = model.takes_tools();
+        let path = read.then(|| odd_schema(&tool["function"]["parameters"], "#"))??;
+        Some(invalid(&format!(
+            "Unable to generate parser for this template. Automatic parser generation failed: \
+             JSON schema error at {path}: schema must be an object"
+        )))
+    })
+}
+
+fn refused_by_template(messages: &[Value], model: &ModelSpec) -> Option<Reply> {
     if model.takes_tools()
         && let Some(words) = broken_arguments(messages)
     {

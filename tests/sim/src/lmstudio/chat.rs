@@ -9,7 +9,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use crate::faults::Stage;
-use crate::generate::answer;
+use crate::generate::{Ask, answer};
 use crate::http::{self, Call, Reply};
 use crate::lmstudio::load::find;
 use crate::lmstudio::residents::{Busy, Instance, LoadConfig, Residents};
@@ -171,37 +171,15 @@ pub(crate) async fn slot(
 
 pub(crate) async fn generation(core: &Arc<Core>, call: &Call, chat: bool) -> Reply {
     let began = Instant::now();
-    let Some(body) = call.json.as_ref().filter(|body| body.is_object()) else {
-        return http::json(400, &json!({"error": "Unexpected token in JSON"}));
+    let body = match asked(call, chat) {
+        Ok(body) => body,
+        Err(refusal) => return *refusal,
     };
-    let needed = if chat { "messages" } else { "prompt" };
-    if body.get(needed).is_none() {
-        return http::json(
-            400,
-            &json!({"error": format!("'{needed}' field is required")}),
-        );
-    }
-    if chat && let Some(refusal) = strict::refusal(body) {
-        return refusal;
-    }
-    if !chat && !body["prompt"].is_string() {
-        // Its documentation knows one text.
-        return http::json(400, &json!({"error": "'prompt' field must be a string"}));
-    }
     let name = read::string(body, "model").unwrap_or_default();
     let mut ticket = Ticket::new(&core.log, call.seq, name);
     ticket.phase = Phase::Load;
     match start(core, call, body, chat, &mut ticket).await {
         Ok((instance, held, prefill, load)) => {
-            let limit = body.get("max_tokens").and_then(Value::as_u64);
-            let mut ask = read::ask(body, limit);
-            ask.prompt_tokens = ask.prompt_tokens.min(in_effect(core, &instance));
-            ask.tools &= read::string(body, "tool_choice") != Some("none");
-            ask.forced = strict::forced_tool(body);
-            ask.scripted = core.conversations.answer(body);
-            let penalty = body.get("frequency_penalty").and_then(Value::as_f64);
-            ask.circles = core.options.penalty_alias
-                && penalty.is_some_and(|penalty| penalty > 0.0 && penalty < 1.0);
             let renamed = core.faults.take(Stage::Name, &call.path, true);
             let name = renamed.and_then(|fault| fault.text);
             let name = name.unwrap_or_else(|| instance.id.clone());
@@ -212,7 +190,7 @@ pub(crate) async fn generation(core: &Arc<Core>, call: &Call, chat: bool) -> Rep
                 core: Arc::clone(core),
                 ticket,
                 encoder: Box::new(OpenAi::new(flavor, chat, &name, call.seq, body)),
-                answer: answer(&instance.model, &ask),
+                answer: answer(&instance.model, &understood(core, body, &instance)),
                 options: options(body, &instance),
                 kill: instance.kill.clone(),
                 instance: instance.id,
@@ -232,6 +210,40 @@ pub(crate) async fn generation(core: &Arc<Core>, call: &Call, chat: bool) -> Rep
             reply
         }
     }
+}
+
+/// The body, or its refusal before a model is looked for.
+fn asked(call: &Call, chat: bool) -> Result<&Value, Box<Reply>> {
+    let refused = |error: &str| Box::new(http::json(400, &json!({ "error": error })));
+    let Some(body) = call.json.as_ref().filter(|body| body.is_object()) else {
+        return Err(refused("Unexpected token in JSON"));
+    };
+    let needed = if chat { "messages" } else { "prompt" };
+    if body.get(needed).is_none() {
+        return Err(refused(&format!("'{needed}' field is required")));
+    }
+    if chat && let Some(refusal) = strict::refusal(body) {
+        return Err(Box::new(refusal));
+    }
+    if !chat && !body["prompt"].is_string() {
+        // Its documentation knows one text.
+        return Err(refused("'prompt' field must be a string"));
+    }
+    Ok(body)
+}
+
+/// What an instance makes of a body.
+fn understood(core: &Core, body: &Value, instance: &Instance) -> Ask {
+    let limit = body.get("max_tokens").and_then(Value::as_u64);
+    let mut ask = read::ask(body, limit);
+    ask.prompt_tokens = ask.prompt_tokens.min(in_effect(core, instance));
+    ask.tools &= read::string(body, "tool_choice") != Some("none");
+    ask.forced = strict::forced_tool(body);
+    ask.scripted = core.conversations.answer(body);
+    let penalty = body.get("frequency_penalty").and_then(Value::as_f64);
+    ask.circles =
+        core.options.penalty_alias && penalty.is_some_and(|penalty| penalty > 0.0 && penalty < 1.0);
+    ask
 }
 
 type Started = (Instance, (OwnedSemaphorePermit, Busy), Duration, Duration);

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 use crate::http::{self, Call, Reply};
-use crate::lmstudio::residents::{LoadConfig, Residents};
+use crate::lmstudio::residents::{Instance, LoadConfig, Refused, Residents};
 use crate::lmstudio::routes;
 use crate::model_spec::ModelSpec;
 use crate::sim::Core;
@@ -113,6 +113,41 @@ async fn try_load(core: &Arc<Core>, call: &Call) -> Result<Reply, Box<Reply>> {
         .into_iter()
         .filter(|key| !unknown.iter().any(|u| u == key));
     strict(body, &known.collect::<Vec<_>>())?;
+    let model = asked_model(core, body)?;
+    let config = load_config(body, model)?;
+    let echo = field(body, "echo_load_config", Value::as_bool, false)?;
+    let began = Instant::now();
+    let kind = if model.embedding { "embedding" } else { "llm" };
+    match loaded(core, call, model, config).await {
+        Some(Ok(instance)) => {
+            let mut reply = json!({
+                "type": kind,
+                "instance_id": instance.id,
+                "load_time_seconds": began.elapsed().as_secs_f64(),
+                "status": "loaded",
+            });
+            if echo {
+                reply["load_config"] = instance.config.to_json(core.options.parallel);
+            }
+            Ok(http::json(200, &reply))
+        }
+        // The status is [?]; the code is documented.
+        Some(Err(refused)) => Err(refuse(
+            500,
+            "internal_error",
+            refused.text(),
+            Some("model_load_failed"),
+        )),
+        None => Err(refuse(
+            500,
+            "internal_error",
+            "the server is stopping",
+            None,
+        )),
+    }
+}
+
+fn asked_model<'a>(core: &'a Core, body: &Map<String, Value>) -> Result<&'a ModelSpec, Box<Reply>> {
     let key = body.get("model").and_then(Value::as_str).ok_or_else(|| {
         refuse(
             400,
@@ -121,19 +156,22 @@ async fn try_load(core: &Arc<Core>, call: &Call) -> Result<Reply, Box<Reply>> {
             Some("missing_required_parameter"),
         )
     })?;
-    let model = find(core, key).ok_or_else(|| {
+    find(core, key).ok_or_else(|| {
         refuse(
             404,
             "model_not_found",
             &format!("Model \"{key}\" not found"),
             Some("model_not_found"),
         )
-    })?;
+    })
+}
+
+fn load_config(body: &Map<String, Value>, model: &ModelSpec) -> Result<LoadConfig, Box<Reply>> {
     let positive = |value: &Value| value.as_u64().filter(|n| *n > 0);
     // Without it the model's maximum was reported (an MLX machine, 0.4.21).
     let context = field(body, "context_length", positive, model.max_context)?;
     field(body, "num_experts", positive, 1)?;
-    let config = LoadConfig {
+    Ok(LoadConfig {
         context: context.min(model.max_context),
         eval_batch_size: field(body, "eval_batch_size", positive, 512)?,
         flash_attention: field(body, "flash_attention", Value::as_bool, true)?,
@@ -142,15 +180,18 @@ async fn try_load(core: &Arc<Core>, call: &Call) -> Result<Reply, Box<Reply>> {
         ttl: None,
         identifier: None,
         fields: Vec::new(),
-    };
-    let echo = field(body, "echo_load_config", Value::as_bool, false)?;
-    let began = Instant::now();
-    // A load goes on when the client leaves [?]; so it is a task of its own.
+    })
+}
+
+/// Loads in a task of its own: a load goes on when the client leaves [?]. `None` where the server stops.
+async fn loaded(
+    core: &Arc<Core>,
+    call: &Call,
+    model: &ModelSpec,
+    config: LoadConfig,
+) -> Option<Result<Instance, Refused>> {
     let (owner, model, seq) = (Arc::clone(core), model.clone(), call.seq);
-    let (path, kind) = (
-        call.path.clone(),
-        if model.embedding { "embedding" } else { "llm" },
-    );
+    let path = call.path.clone();
     let task = core.tracker.spawn(async move {
         let stop = owner.stop.clone();
         let work = async {
@@ -159,34 +200,7 @@ async fn try_load(core: &Arc<Core>, call: &Call) -> Result<Reply, Box<Reply>> {
         };
         stop.run_until_cancelled(work).await.flatten()
     });
-    match task.await {
-        Ok(Some(Ok(instance))) => {
-            let mut reply = json!({
-                "type": kind,
-                "instance_id": instance.id,
-                "load_time_seconds": began.elapsed().as_secs_f64(),
-                "status": "loaded",
-            });
-            if echo && let Some(reply) = reply.as_object_mut() {
-                let config = instance.config.to_json(core.options.parallel);
-                reply.insert("load_config".to_owned(), config);
-            }
-            Ok(http::json(200, &reply))
-        }
-        // The status is [?]; the code is documented.
-        Ok(Some(Err(refused))) => Err(refuse(
-            500,
-            "internal_error",
-            refused.text(),
-            Some("model_load_failed"),
-        )),
-        _ => Err(refuse(
-            500,
-            "internal_error",
-            "the server is stopping",
-            None,
-        )),
-    }
+    task.await.ok().flatten()
 }
 
 pub(crate) fn unload(core: &Core, call: &Call) -> Reply {

@@ -14,6 +14,7 @@ use tokio_tungstenite::tungstenite::{Message, handshake::derive_accept_key, prot
 use crate::http::{self, Reply};
 use crate::lmstudio::load::find;
 use crate::lmstudio::residents::{Instance, LoadConfig, Residents};
+use crate::model_spec::ModelSpec;
 use crate::options::WebSocket;
 use crate::sim::Core;
 
@@ -198,32 +199,7 @@ async fn load(core: &Arc<Core>, socket: &mut Socket, message: &Value, seq: u64) 
         &packet(json!({"type": "progress", "progress": 0.5})),
     )
     .await?;
-    let layers = asked["loadConfigStack"]["layers"].as_array();
-    let fields: Vec<Value> = layers
-        .into_iter()
-        .flatten()
-        .filter_map(|layer| layer["config"]["fields"].as_array())
-        .flatten()
-        .cloned()
-        .collect();
-    let value = |key: &str| fields.iter().find(|f| f["key"] == key).map(|f| &f["value"]);
-    let number = |key: &str| value(key).and_then(Value::as_u64);
-    let flash = value("llm.load.llama.flashAttention").and_then(Value::as_bool);
-    let config = LoadConfig {
-        context: number("llm.load.contextLength")
-            .unwrap_or(core.options.context)
-            .min(model.max_context),
-        eval_batch_size: number("llm.load.llama.evalBatchSize").unwrap_or(512),
-        flash_attention: flash.unwrap_or(true),
-        offload_kv_cache_to_gpu: true,
-        jit_ttl: None,
-        ttl: match core.options.websocket {
-            WebSocket::Wrong => Some(WRONG_TTL),
-            _ => asked["ttlMs"].as_u64().map(Duration::from_millis),
-        },
-        identifier: asked["identifier"].as_str().map(str::to_owned),
-        fields,
-    };
+    let config = load_config(core, asked, model);
     let residents = Residents::of(core)?;
     let loaded = residents.load(core, seq, model, config, "/llm").await;
     let answer = match loaded {
@@ -239,6 +215,36 @@ async fn load(core: &Arc<Core>, socket: &mut Socket, message: &Value, seq: u64) 
         &json!({"type": "channelClose", "channelId": channel}),
     )
     .await
+}
+
+/// The load that the SDK's layers of fields ask for.
+fn load_config(core: &Core, asked: &Value, model: &ModelSpec) -> LoadConfig {
+    let layers = asked["loadConfigStack"]["layers"].as_array();
+    let fields: Vec<Value> = layers
+        .into_iter()
+        .flatten()
+        .filter_map(|layer| layer["config"]["fields"].as_array())
+        .flatten()
+        .cloned()
+        .collect();
+    let value = |key: &str| fields.iter().find(|f| f["key"] == key).map(|f| &f["value"]);
+    let number = |key: &str| value(key).and_then(Value::as_u64);
+    let flash = value("llm.load.llama.flashAttention").and_then(Value::as_bool);
+    LoadConfig {
+        context: number("llm.load.contextLength")
+            .unwrap_or(core.options.context)
+            .min(model.max_context),
+        eval_batch_size: number("llm.load.llama.evalBatchSize").unwrap_or(512),
+        flash_attention: flash.unwrap_or(true),
+        offload_kv_cache_to_gpu: true,
+        jit_ttl: None,
+        ttl: match core.options.websocket {
+            WebSocket::Wrong => Some(WRONG_TTL),
+            _ => asked["ttlMs"].as_u64().map(Duration::from_millis),
+        },
+        identifier: asked["identifier"].as_str().map(str::to_owned),
+        fields,
+    }
 }
 
 async fn send(socket: &mut Socket, message: &Value) -> Option<()> {

@@ -223,10 +223,33 @@ fn limit(options: &Map<String, Value>) -> Option<u64> {
     u64::try_from(limit).ok().filter(|limit| *limit > 0)
 }
 
-/// Reads a request and refuses what the route or the model does not take.
-pub(crate) fn order<'a>(core: &'a Core, body: &Value, route: Route) -> Result<Order<'a>, Refusal> {
-    let messages = body.get("messages").and_then(Value::as_array);
-    let messages = messages.map_or(&[][..], Vec::as_slice);
+// === impl Route ===
+
+impl Route {
+    /// The route of a path; `None` for one that does not generate.
+    pub(crate) fn of(path: &str) -> Option<Self> {
+        let (chat, v1) = match path {
+            "/api/chat" => (true, false),
+            "/api/generate" => (false, false),
+            "/v1/chat/completions" => (true, true),
+            "/v1/completions" => (false, true),
+            _ => return None,
+        };
+        Some(Self { chat, v1 })
+    }
+
+    /// The options of a body and how long the model stays; `/v1` does not say it.
+    fn settings(self, body: &Value) -> Result<(Map<String, Value>, Option<KeepAlive>), Refusal> {
+        if self.v1 {
+            return Ok((v1_options(body), None));
+        }
+        let options = options(body)?;
+        Ok((options, keep_alive(body.get("keep_alive")).map_err(bad)?))
+    }
+}
+
+/// Refuses what no model answers on this route.
+fn takes_body(body: &Value, messages: &[Value], route: Route) -> Result<(), Refusal> {
     let logprobs = body.get("top_logprobs").and_then(Value::as_i64);
     if logprobs.is_some_and(|count| !(0..=20).contains(&count)) {
         return Err(bad("top_logprobs must be between 0 and 20"));
@@ -234,22 +257,21 @@ pub(crate) fn order<'a>(core: &'a Core, body: &Value, route: Route) -> Result<Or
     if route.v1 && route.chat && messages.is_empty() {
         return Err(bad("[] is too short - 'messages'"));
     }
+    Ok(())
+}
+
+/// Reads a request and refuses what the route or the model does not take.
+pub(crate) fn order<'a>(core: &'a Core, body: &Value, route: Route) -> Result<Order<'a>, Refusal> {
+    let messages = body.get("messages").and_then(Value::as_array);
+    let messages = messages.map_or(&[][..], Vec::as_slice);
+    takes_body(body, messages, route)?;
     let model = if route.chat {
         of_chat(core, body)?
     } else {
         model(core, body)?
     };
-    let options = if route.v1 {
-        v1_options(body)
-    } else {
-        options(body)?
-    };
+    let (options, keep_alive) = route.settings(body)?;
     let shift = route.v1 || boolean(body, "shift", true);
-    let keep_alive = if route.v1 {
-        None
-    } else {
-        keep_alive(body.get("keep_alive")).map_err(bad)?
-    };
     let prompt = read::content_text(body.get("prompt"));
     let empty = !route.v1
         && if route.chat {

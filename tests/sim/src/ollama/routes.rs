@@ -30,6 +30,11 @@ pub(crate) async fn handle(core: &Arc<Core>, call: &Call) -> Reply {
     if let Some(refusal) = admitted::refusal(call) {
         return refusal;
     }
+    if call.method == "POST"
+        && let Some(route) = Route::of(&call.path)
+    {
+        return generation::handle(core, call, route).await;
+    }
     match (call.method.as_str(), call.path.as_str()) {
         ("GET" | "HEAD", "/") => http::text(200, "Ollama is running"),
         ("GET" | "HEAD", "/api/version") => {
@@ -43,50 +48,6 @@ pub(crate) async fn handle(core: &Arc<Core>, call: &Call) -> Reply {
         ("POST", "/api/create") => manage::create(core, call),
         ("POST", "/api/pull") => manage::pull(core, call),
         ("DELETE", "/api/delete") => manage::delete(core, call),
-        ("POST", "/api/chat") => {
-            generation::handle(
-                core,
-                call,
-                Route {
-                    chat: true,
-                    v1: false,
-                },
-            )
-            .await
-        }
-        ("POST", "/api/generate") => {
-            generation::handle(
-                core,
-                call,
-                Route {
-                    chat: false,
-                    v1: false,
-                },
-            )
-            .await
-        }
-        ("POST", "/v1/chat/completions") => {
-            generation::handle(
-                core,
-                call,
-                Route {
-                    chat: true,
-                    v1: true,
-                },
-            )
-            .await
-        }
-        ("POST", "/v1/completions") => {
-            generation::handle(
-                core,
-                call,
-                Route {
-                    chat: false,
-                    v1: true,
-                },
-            )
-            .await
-        }
         ("POST", "/api/embed" | "/api/embeddings" | "/v1/embeddings") => {
             embed::handle(core, call).await
         }

@@ -209,20 +209,18 @@ impl Scheduler {
         // Only the operating system's limit protects main memory: no check comes before the load.
         let used: u64 = self.lock().iter().map(|runner| runner.bytes).sum();
         let starved = tuple.num_gpu == 0 && !memory::fits(core.options.memory, used, bytes);
-        let wrong_context = match loaded {
+        let loaded = match loaded {
             Ok(_) if starved => Err(LoadFailure::OutOfMemory),
             other => other,
         };
-        let wrong_context = match wrong_context {
-            Ok(wrong_context) => wrong_context,
+        let mut tuple = tuple.clone();
+        match loaded {
+            Ok(wrong_context) if wrong_context => tuple.num_ctx /= 2,
+            Ok(_) => {}
             Err(failure) => {
                 loading.end(LoadOutcome::Failed);
                 return Err(Refusal::new(500, failure_text(failure)));
             }
-        };
-        let mut tuple = tuple.clone();
-        if wrong_context {
-            tuple.num_ctx /= 2;
         }
         let program = core.options.runner.as_deref();
         let process = program

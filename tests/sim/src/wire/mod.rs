@@ -5,3 +5,4 @@ pub(crate) mod encode;
 pub(crate) mod openai;
 pub(crate) mod play;
 pub(crate) mod read;
+mod stream;

@@ -1,8 +1,6 @@
-//! Plays an answer: prefix, tokens at their pace, the end; ends early when the resident is
-//! killed; lets the armed faults act on events and bytes. Dropping the body drops everything it
-//! holds (slot, ticket), so a client that leaves frees its slot at once.
+//! An answer that is ready to be played, and its playing in one piece. The armed faults act on it, and it ends
+//! early when its resident is killed.
 
-use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -18,7 +16,6 @@ use crate::faults::{Fault, FaultKind};
 use crate::generate::{Answer, Piece};
 use crate::http::{self, Reply};
 use crate::llamacpp::prompts::HeldPrompt;
-use crate::log::Phase;
 use crate::sim::Core;
 use crate::ticket::Ticket;
 use crate::wire::encode::{Encode, Totals};
@@ -53,31 +50,6 @@ pub(crate) struct Play {
     pub(crate) path: String,
 }
 
-/// One thing to put on the wire.
-enum Part {
-    Bytes(Bytes),
-    Pause(Duration),
-    /// Nothing more until the client leaves.
-    Silence,
-    /// Break the connection.
-    Break,
-}
-
-struct Playing {
-    play: Play,
-    faults: Vec<Fault>,
-    /// Position in the pieces.
-    next: usize,
-    ready: VecDeque<Part>,
-    events: u64,
-    bytes: u64,
-    /// Tokens of the prompt that are told as read.
-    read: Option<u64>,
-    opened: bool,
-    over: bool,
-    started: Instant,
-}
-
 // === impl Kill ===
 
 impl Kill {
@@ -96,33 +68,8 @@ impl Kill {
 // === impl Play ===
 
 impl Play {
-    /// The reply. A streamed one starts at once (the caller has waited for load and prefill).
-    pub(crate) async fn reply(mut self) -> Reply {
-        self.ticket.phase = Phase::Stream;
-        let faults = self.core.faults.take_for_answer(&self.path);
-        for fault in &faults {
-            self.core.log.fault(self.ticket.seq, &fault.kind.name());
-        }
-        if self.streamed {
-            let content_type = self.encoder.framing().content_type();
-            let playing = Playing {
-                play: self,
-                faults,
-                next: 0,
-                ready: VecDeque::new(),
-                events: 0,
-                bytes: 0,
-                read: None,
-                opened: false,
-                over: false,
-                started: Instant::now(),
-            };
-            return http::stream(content_type, stream::unfold(playing, Playing::step));
-        }
-        self.whole(&faults).await
-    }
-
-    fn totals(&self, tokens: u64, generation: Duration) -> Totals {
+    /// The numbers of the answer once so many tokens were made in this time.
+    pub(super) fn totals(&self, tokens: u64, generation: Duration) -> Totals {
         let count = |kind: fn(&&Piece) -> bool| {
             u64::try_from(self.answer.pieces.iter().filter(kind).count()).unwrap_or(u64::MAX)
         };
@@ -139,7 +86,8 @@ impl Play {
         }
     }
 
-    fn complete(&mut self) {
+    /// Notes in the log that the answer was made whole.
+    pub(super) fn complete(&mut self) {
         let options = std::mem::take(&mut self.options);
         let (tokens, finish) = (self.answer.prompt_tokens, self.answer.finish);
         self.ticket
@@ -147,7 +95,7 @@ impl Play {
     }
 
     /// The non-streamed answer: all pauses first, then the body.
-    async fn whole(mut self, faults: &[Fault]) -> Reply {
+    pub(super) async fn whole(mut self, faults: &[Fault]) -> Reply {
         let started = Instant::now();
         let pace = self.core.options.pace(&self.options);
         let has = |kind| faults.iter().find(|fault| fault.kind == kind);
@@ -174,7 +122,6 @@ impl Play {
             let half = body.len() / 2;
             body = body.chars().take(half).collect();
         }
-        let length = body.len();
         let cut = has(FaultKind::Cut)
             .or_else(|| has(FaultKind::Eof))
             .or_else(|| has(FaultKind::Stall));
@@ -182,7 +129,12 @@ impl Play {
             self.complete();
             return http::full(200, "application/json; charset=utf-8", body);
         };
-        // A body that its Content-Length belies: cut off, or standing still.
+        self.belied(fault, body)
+    }
+
+    /// A body that its Content-Length belies: cut off, or standing still.
+    fn belied(mut self, fault: &Fault, body: String) -> Reply {
+        let length = body.len();
         let at = fault
             .after_bytes
             .and_then(|n| usize::try_from(n).ok())
@@ -212,259 +164,14 @@ impl Play {
 }
 
 /// The words of an error in an answer.
-fn said(fault: &Fault) -> &str {
+pub(super) fn said(fault: &Fault) -> &str {
     let own = "the engine failed while generating";
     fault.text.as_deref().unwrap_or(own)
 }
 
-async fn pause(time: Duration) {
+/// Lets a time pass.
+pub(super) async fn pause(time: Duration) {
     if !time.is_zero() {
         tokio::time::sleep(time).await;
-    }
-}
-
-// === impl Playing ===
-
-impl Playing {
-    fn find(&self, kind: FaultKind) -> Option<&Fault> {
-        self.faults.iter().find(|fault| fault.kind == kind)
-    }
-
-    async fn step(mut self) -> Option<(Result<Bytes, io::Error>, Self)> {
-        loop {
-            match self.ready.pop_front() {
-                Some(Part::Bytes(bytes)) => return Some((Ok(bytes), self)),
-                Some(Part::Pause(time)) => {
-                    // Even a pause of nothing lets hyper flush what came before.
-                    tokio::task::yield_now().await;
-                    pause(time).await;
-                }
-                Some(Part::Silence) => {
-                    self.play.ticket_silent().await;
-                    self.over = true;
-                }
-                Some(Part::Break) => {
-                    tokio::task::yield_now().await;
-                    self.play.ticket.close();
-                    self.over = true;
-                    return Some((Err(io::Error::other("cut")), self));
-                }
-                None if self.over => {
-                    self.play.ticket.close();
-                    return None;
-                }
-                None => self.advance().await,
-            }
-        }
-    }
-
-    /// Makes the next event ready.
-    async fn advance(&mut self) {
-        if self.find(FaultKind::CommentsOnly).is_some() {
-            return self.comment();
-        }
-        if let Some(payloads) = self.progress().await {
-            // Faults count the events of the answer.
-            for payload in payloads {
-                self.bytes_out(&self.play.encoder.framing().frame(&payload));
-            }
-            return;
-        }
-        let payloads = if !self.opened {
-            self.opened = true;
-            self.play.encoder.open()
-        } else if let Some(piece) = self.play.answer.pieces.get(self.next).cloned() {
-            // The first token follows the prefill at once.
-            let pace = if self.next == 0 {
-                Duration::ZERO
-            } else {
-                self.play.core.options.pace(&self.play.options)
-            };
-            tokio::select! {
-                biased;
-                words = self.play.kill.struck() => return self.fail(&words),
-                () = pause(pace) => {}
-            }
-            self.next += 1;
-            self.play.ticket.tokens += 1;
-            self.play.encoder.piece(&piece)
-        } else {
-            let totals = self
-                .play
-                .totals(self.play.ticket.tokens, self.started.elapsed());
-            self.over = true;
-            self.play.encoder.close(&totals)
-        };
-        for payload in payloads {
-            if !self.event(&payload) {
-                return;
-            }
-        }
-        if self.over {
-            self.play.complete();
-        }
-    }
-
-    /// The next event about the prompt; `None` where none is told, or all of it is read.
-    async fn progress(&mut self) -> Option<Vec<String>> {
-        let prompt = self.play.prompt.as_ref()?;
-        if !self.play.tells_progress || self.read == Some(prompt.total()) {
-            return None;
-        }
-        let (read, progress) = prompt.next(self.read).await;
-        self.read = Some(read);
-        Some(self.play.encoder.progress(&progress))
-    }
-
-    fn comment(&mut self) {
-        let every = self
-            .find(FaultKind::CommentsOnly)
-            .and_then(|fault| fault.delay_ms);
-        let comment = self.play.encoder.framing().comment();
-        self.ready
-            .push_back(Part::Bytes(Bytes::from_static(comment.as_bytes())));
-        self.ready.push_back(Part::Pause(Duration::from_millis(
-            every.unwrap_or(1000).max(1),
-        )));
-    }
-
-    fn fail(&mut self, words: &str) {
-        let framing = self.play.encoder.framing();
-        for payload in self.play.encoder.error(words) {
-            self.bytes_out(&framing.frame(&payload));
-        }
-        self.over = true;
-        self.play.ticket.close();
-    }
-
-    /// Sends one event through the faults; false ends the stream.
-    fn event(&mut self, payload: &str) -> bool {
-        let framing = self.play.encoder.framing();
-        self.events += 1;
-        let is = |fault: Option<&Fault>, events: u64| fault.is_some_and(|f| f.events() == events);
-        let mut frame = framing.frame(payload);
-        if is(self.find(FaultKind::Garbage), self.events) {
-            frame = framing.frame("{\"choices\":[{\"delta\":");
-        }
-        if is(self.find(FaultKind::BigEvent), self.events) {
-            let bytes = self
-                .find(FaultKind::BigEvent)
-                .and_then(|fault| fault.after_bytes);
-            let size = usize::try_from(bytes.unwrap_or(1 << 20)).unwrap_or(1 << 20);
-            let big = Piece::Text("x".repeat(size.min(1 << 28)));
-            let payloads = self.play.encoder.piece(&big);
-            frame = payloads
-                .iter()
-                .map(|payload| framing.frame(payload))
-                .collect();
-        }
-        let ending = self.faults.iter().find(|fault| {
-            matches!(
-                fault.kind,
-                FaultKind::Stall
-                    | FaultKind::Lost
-                    | FaultKind::Cut
-                    | FaultKind::Eof
-                    | FaultKind::ErrorEvent
-                    | FaultKind::Crash
-            )
-        });
-        let Some(fault) = ending.cloned() else {
-            self.bytes_out(&frame);
-            return true;
-        };
-        if fault.kind == FaultKind::Cut {
-            return self.cut(&fault, &frame);
-        }
-        if self.events <= fault.events() {
-            self.bytes_out(&frame);
-            return true;
-        }
-        match fault.kind {
-            FaultKind::Stall => match fault.delay_ms {
-                Some(delay) => {
-                    self.faults.retain(|other| other.kind != FaultKind::Stall);
-                    self.ready
-                        .push_back(Part::Pause(Duration::from_millis(delay)));
-                    self.bytes_out(&frame);
-                    return true;
-                }
-                None => self.ready.push_back(Part::Silence),
-            },
-            FaultKind::Lost => {
-                self.play.free();
-                self.ready.push_back(Part::Silence);
-            }
-            FaultKind::Eof => {
-                self.over = true;
-                self.play.ticket.close();
-            }
-            FaultKind::Crash => {
-                self.play.core.crash();
-                self.fail("model runner has unexpectedly stopped");
-            }
-            _ => self.fail(said(&fault)),
-        }
-        false
-    }
-
-    fn cut(&mut self, fault: &Fault, frame: &str) -> bool {
-        let size = u64::try_from(frame.len()).unwrap_or(u64::MAX);
-        let at = match fault.after_bytes {
-            Some(limit) if self.bytes + size > limit => limit.saturating_sub(self.bytes),
-            None if self.events > fault.events() => size / 2,
-            _ => {
-                self.bytes_out(frame);
-                return true;
-            }
-        };
-        let at = usize::try_from(at).unwrap_or(0).min(frame.len());
-        let bytes = frame.as_bytes().get(..at).unwrap_or_default();
-        if !bytes.is_empty() {
-            self.ready
-                .push_back(Part::Bytes(Bytes::copy_from_slice(bytes)));
-        }
-        self.ready.push_back(Part::Break);
-        false
-    }
-
-    fn bytes_out(&mut self, frame: &str) {
-        self.bytes += u64::try_from(frame.len()).unwrap_or(0);
-        let frame = if self.find(FaultKind::Crlf).is_some() {
-            frame.replace('\n', "\r\n")
-        } else {
-            frame.to_owned()
-        };
-        let Some(split) = self.find(FaultKind::Split) else {
-            self.ready.push_back(Part::Bytes(Bytes::from(frame)));
-            return;
-        };
-        let size = usize::try_from(split.after_bytes.unwrap_or(1))
-            .unwrap_or(1)
-            .max(1);
-        let between = Duration::from_millis(split.delay_ms.unwrap_or(0));
-        for part in frame.as_bytes().chunks(size) {
-            self.ready
-                .push_back(Part::Bytes(Bytes::copy_from_slice(part)));
-            self.ready.push_back(Part::Pause(between));
-        }
-    }
-}
-
-impl Play {
-    /// Gives the slot back before the answer is over.
-    #[expect(
-        clippy::used_underscore_binding,
-        reason = "it is held for its end, not for its value"
-    )]
-    fn free(&mut self) {
-        self._hold = Box::new(());
-        self.prompt = None;
-    }
-
-    /// Stands still until the resident is killed (or the client leaves and this is dropped).
-    async fn ticket_silent(&mut self) {
-        self.kill.struck().await;
-        self.ticket.close();
     }
 }
