@@ -18,7 +18,7 @@ use crate::{
     sources,
 };
 
-/// Runs the command.
+/// Runs `crucible check`: reads the configuration strictly and prints its problems, or that there are none.
 ///
 /// # Errors
 /// Exit code 2 with all problems.

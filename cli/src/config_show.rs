@@ -8,7 +8,7 @@ use crate::{
     sources,
 };
 
-/// Runs the command. With `origin` each value comes with the layer that set it.
+/// Runs `crucible config`: prints the configuration in effect as TOML or JSON. With `origin` each value comes with the layer that set it.
 ///
 /// # Errors
 /// Exit code 2 where the configuration is wrong.

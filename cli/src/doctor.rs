@@ -32,7 +32,8 @@ pub struct DoctorArgs {
     output: OutputArgs,
 }
 
-/// Runs the command.
+/// Runs `crucible doctor`: looks at engines and settings and prints what is wrong with them and what mends
+/// it.
 ///
 /// # Errors
 /// Exit code 1 where an engine cannot be used or a setting is not in effect.

@@ -24,7 +24,8 @@ pub struct EnvArgs {
     format: EnvironmentFormat,
 }
 
-/// Runs the command.
+/// Runs `crucible env`: prints the environment that an Ollama has to be started with, in the form that was
+/// asked for.
 ///
 /// # Errors
 /// Exit code 2 where no such engine is configured, or it is no Ollama.

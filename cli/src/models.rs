@@ -16,7 +16,7 @@ use crate::{
     sources,
 };
 
-/// Runs the command.
+/// Runs `crucible models`: prints the models of all engines with their sizes, and which of them are loaded.
 ///
 /// # Errors
 /// Exit code 1 where no engine is up.

@@ -76,7 +76,7 @@ pub trait StartedServer {
     fn end(self) -> impl Future<Output = ()>;
 }
 
-/// Runs the command. `prepare` receives the log's settings and the number of connections before any
+/// Runs `crucible try`: fetches a small engine and model where there is none, serves and answers one prompt. `prepare` receives the log's settings and the number of connections before any
 /// thread is started.
 ///
 /// # Errors

@@ -15,7 +15,7 @@ use crate::{
     sources,
 };
 
-/// Runs the command.
+/// Runs `crucible tunings`: prints the settings of the profile and whether each of them is in effect.
 ///
 /// # Errors
 /// Exit code 2 where the configuration is wrong.

@@ -287,7 +287,8 @@ pub struct ToolsChangeDoc {
     pub reordered: bool,
 }
 
-/// The place where a prompt stops being the one before, in tokens by the engine's count and the share of bytes.
+/// The place where a prompt first differs from the one of the turn before, so that the engine's cache is of no use
+/// behind it. Tokens are estimated: the engine's count of the prompt, divided by the share of bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PrefixBreakDoc {
     /// The piece in words, such as `the system prompt`.

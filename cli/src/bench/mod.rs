@@ -63,7 +63,8 @@ pub struct BenchArgs {
     tune: bool,
 }
 
-/// Runs the command.
+/// Runs `crucible bench`: measures the configured profile beside the engine's defaults on the user's own
+/// engine and model.
 ///
 /// # Errors
 /// Exit code 1 where nothing could be measured, or measuring would disturb somebody.

@@ -38,7 +38,8 @@ pub struct ConnectArgs {
     output: OutputArgs,
 }
 
-/// Runs the command.
+/// Runs `crucible connect`: lists client programs, or shows, writes or undoes the settings that point one at
+/// Crucible.
 ///
 /// # Errors
 /// Exit code 1 where a file cannot be changed or no answer came, 2 where there is no such client.

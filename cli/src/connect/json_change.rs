@@ -31,10 +31,10 @@ enum Container {
     Array(CstArray),
 }
 
-/// Returns the text with these values.
+/// Returns the JSON text with these values put in at their places; comments and all other bytes stay.
 ///
 /// # Errors
-/// Why it cannot be changed, in words.
+/// The words for why this JSON cannot be changed.
 pub(super) fn apply(text: &str, assignments: &[Assignment]) -> Result<String, String> {
     let mut expected = read(text)?;
     let root = CstRootNode::parse(text, &EDITORS).map_err(|error| broken(&error))?;

@@ -43,7 +43,7 @@ struct PreparedLaunch {
     removed: &'static [&'static str],
 }
 
-/// Runs the command. On Unix the client takes the place of this process, so that the terminal and its
+/// Runs `crucible launch`: starts a client program with the settings that point it at Crucible, and writes no file. On Unix the client takes the place of this process, so that the terminal and its
 /// signals are its own.
 ///
 /// # Errors

@@ -8,10 +8,10 @@ use super::{
     restoration::{FileStates, Restoration},
 };
 
-/// Returns the text with these values.
+/// Returns the TOML text with these values put in at their places; comments and all other bytes stay.
 ///
 /// # Errors
-/// Why it cannot be changed, in words.
+/// The words for why this TOML cannot be changed.
 pub(super) fn apply(text: &str, assignments: &[Assignment]) -> Result<String, String> {
     let mut document = read(text)?;
     for assignment in assignments {
@@ -20,7 +20,7 @@ pub(super) fn apply(text: &str, assignments: &[Assignment]) -> Result<String, St
     Ok(document.to_string())
 }
 
-/// Reads a text.
+/// Parses a TOML text into a document that can be edited; the error is in words.
 pub(super) fn read(text: &str) -> Result<DocumentMut, String> {
     text.parse().map_err(|error: toml_edit::TomlError| {
         format!("is not valid TOML: {}", error.to_string().trim())

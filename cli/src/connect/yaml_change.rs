@@ -41,7 +41,7 @@ impl YamlEntry {
 /// Returns the text with these entries.
 ///
 /// # Errors
-/// Why it cannot be changed, in words.
+/// The words for why this YAML cannot be changed.
 pub(super) fn apply(text: &str, entries: &[YamlEntry]) -> Result<String, String> {
     let before = read(text)?;
     let mut expected = before.clone();

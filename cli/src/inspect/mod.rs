@@ -118,7 +118,8 @@ impl PartArgs {
     }
 }
 
-/// Runs the command.
+/// Runs `crucible inspect`: switches the inspector of the running instance, lists the requests that it keeps,
+/// or shows one.
 ///
 /// # Errors
 /// Exit code 1 where no instance runs, it refuses, or what is asked for is not kept; 2 where the configuration is

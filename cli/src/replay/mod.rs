@@ -34,7 +34,7 @@ pub struct ReplayArgs {
     output: OutputArgs,
 }
 
-/// Runs the command.
+/// Runs `crucible replay`: simulates the logged requests under the present settings and under changed ones.
 ///
 /// # Errors
 /// Exit code 1 where there is no log or no request in it, 2 where a setting is wrong.

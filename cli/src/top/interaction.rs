@@ -2,9 +2,9 @@
 
 use super::page::{PaneKind, PaneRow, TopPage};
 
-/// Something that a key asks for.
+/// An action of the terminal view that a key of the keyboard asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum KeyCommand {
+pub(super) enum KeyAction {
     Quit,
     /// Close the window that is open, else quit.
     Back,
@@ -25,7 +25,7 @@ pub(super) enum KeyCommand {
     Redraw,
 }
 
-/// The effect of a command beyond what is shown.
+/// The effect of a key beyond what is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum KeyEffect {
     Continue,
@@ -95,27 +95,27 @@ impl TopInteraction {
     }
 
     /// Does what a command asks for, on the page that is shown.
-    pub(super) fn apply(&mut self, command: KeyCommand, page: &TopPage) -> KeyEffect {
-        match command {
-            KeyCommand::Quit => return KeyEffect::Quit,
-            KeyCommand::Suspend => return KeyEffect::Suspend,
-            KeyCommand::Redraw => return KeyEffect::Redraw,
-            KeyCommand::Back if self.window.take().is_none() => return KeyEffect::Quit,
-            KeyCommand::Back => {}
-            KeyCommand::Up => self.step(page, |at, _| at.saturating_sub(1)),
-            KeyCommand::Down => self.step(page, |at, _| at + 1),
-            KeyCommand::PageUp => self.step(page, usize::saturating_sub),
-            KeyCommand::PageDown => self.step(page, |at, rows| at + rows),
-            KeyCommand::First => self.step(page, |_, _| 0),
-            KeyCommand::Last => self.step(page, |_, _| usize::MAX),
-            KeyCommand::NextPane => self.turn(1),
-            KeyCommand::PreviousPane => self.turn(PaneKind::ALL.len() - 1),
-            KeyCommand::Details => self.open_details(page),
-            KeyCommand::Help => {
+    pub(super) fn apply(&mut self, action: KeyAction, page: &TopPage) -> KeyEffect {
+        match action {
+            KeyAction::Quit => return KeyEffect::Quit,
+            KeyAction::Suspend => return KeyEffect::Suspend,
+            KeyAction::Redraw => return KeyEffect::Redraw,
+            KeyAction::Back if self.window.take().is_none() => return KeyEffect::Quit,
+            KeyAction::Back => {}
+            KeyAction::Up => self.step(page, |at, _| at.saturating_sub(1)),
+            KeyAction::Down => self.step(page, |at, _| at + 1),
+            KeyAction::PageUp => self.step(page, usize::saturating_sub),
+            KeyAction::PageDown => self.step(page, |at, rows| at + rows),
+            KeyAction::First => self.step(page, |_, _| 0),
+            KeyAction::Last => self.step(page, |_, _| usize::MAX),
+            KeyAction::NextPane => self.turn(1),
+            KeyAction::PreviousPane => self.turn(PaneKind::ALL.len() - 1),
+            KeyAction::Details => self.open_details(page),
+            KeyAction::Help => {
                 let open = self.window == Some(OpenWindow::Help);
                 self.window = (!open).then_some(OpenWindow::Help);
             }
-            KeyCommand::Pause => {
+            KeyAction::Pause => {
                 self.paused = match self.paused {
                     None => Some(page.clone()),
                     Some(_) => None,

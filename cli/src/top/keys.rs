@@ -2,7 +2,7 @@
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
-use super::interaction::KeyCommand;
+use super::interaction::KeyAction;
 
 /// The keys with what they do, for the window of help.
 pub(super) const KEYS: [(&str, &str); 8] = [
@@ -17,34 +17,34 @@ pub(super) const KEYS: [(&str, &str); 8] = [
 ];
 
 /// The command of a key; `None` for a key without one.
-pub(super) fn command(key: KeyEvent) -> Option<KeyCommand> {
+pub(super) fn command(key: KeyEvent) -> Option<KeyAction> {
     if key.kind == KeyEventKind::Release {
         return None;
     }
     if key.modifiers.contains(KeyModifiers::CONTROL) {
         return match key.code {
-            KeyCode::Char('c') => Some(KeyCommand::Quit),
-            KeyCode::Char('z') => Some(KeyCommand::Suspend),
-            KeyCode::Char('l') => Some(KeyCommand::Redraw),
-            KeyCode::Char('b') => Some(KeyCommand::PageUp),
-            KeyCode::Char('f') => Some(KeyCommand::PageDown),
+            KeyCode::Char('c') => Some(KeyAction::Quit),
+            KeyCode::Char('z') => Some(KeyAction::Suspend),
+            KeyCode::Char('l') => Some(KeyAction::Redraw),
+            KeyCode::Char('b') => Some(KeyAction::PageUp),
+            KeyCode::Char('f') => Some(KeyAction::PageDown),
             _ => None,
         };
     }
     match key.code {
-        KeyCode::Char('q') => Some(KeyCommand::Quit),
-        KeyCode::Esc => Some(KeyCommand::Back),
-        KeyCode::Up | KeyCode::Char('k') => Some(KeyCommand::Up),
-        KeyCode::Down | KeyCode::Char('j') => Some(KeyCommand::Down),
-        KeyCode::PageUp => Some(KeyCommand::PageUp),
-        KeyCode::PageDown | KeyCode::Char(' ') => Some(KeyCommand::PageDown),
-        KeyCode::Home | KeyCode::Char('g') => Some(KeyCommand::First),
-        KeyCode::End | KeyCode::Char('G') => Some(KeyCommand::Last),
-        KeyCode::Tab | KeyCode::Right => Some(KeyCommand::NextPane),
-        KeyCode::BackTab | KeyCode::Left => Some(KeyCommand::PreviousPane),
-        KeyCode::Enter => Some(KeyCommand::Details),
-        KeyCode::Char('?' | 'h') => Some(KeyCommand::Help),
-        KeyCode::Char('p') => Some(KeyCommand::Pause),
+        KeyCode::Char('q') => Some(KeyAction::Quit),
+        KeyCode::Esc => Some(KeyAction::Back),
+        KeyCode::Up | KeyCode::Char('k') => Some(KeyAction::Up),
+        KeyCode::Down | KeyCode::Char('j') => Some(KeyAction::Down),
+        KeyCode::PageUp => Some(KeyAction::PageUp),
+        KeyCode::PageDown | KeyCode::Char(' ') => Some(KeyAction::PageDown),
+        KeyCode::Home | KeyCode::Char('g') => Some(KeyAction::First),
+        KeyCode::End | KeyCode::Char('G') => Some(KeyAction::Last),
+        KeyCode::Tab | KeyCode::Right => Some(KeyAction::NextPane),
+        KeyCode::BackTab | KeyCode::Left => Some(KeyAction::PreviousPane),
+        KeyCode::Enter => Some(KeyAction::Details),
+        KeyCode::Char('?' | 'h') => Some(KeyAction::Help),
+        KeyCode::Char('p') => Some(KeyAction::Pause),
         _ => None,
     }
 }
@@ -58,13 +58,13 @@ mod tests {
         let pressed = |code, modifiers| command(KeyEvent::new(code, modifiers));
         assert_eq!(
             pressed(KeyCode::Char('c'), KeyModifiers::CONTROL),
-            Some(KeyCommand::Quit)
+            Some(KeyAction::Quit)
         );
         assert_eq!(pressed(KeyCode::Char('c'), KeyModifiers::NONE), None);
         assert_eq!(pressed(KeyCode::Char('p'), KeyModifiers::CONTROL), None);
         assert_eq!(
             pressed(KeyCode::Char('G'), KeyModifiers::SHIFT),
-            Some(KeyCommand::Last)
+            Some(KeyAction::Last)
         );
         let mut released = KeyEvent::new(KeyCode::Char('q'), KeyModifiers::NONE);
         released.kind = KeyEventKind::Release;

@@ -72,7 +72,8 @@ pub struct TopArgs {
     instance: InstanceArgs,
 }
 
-/// Runs the command.
+/// Runs `crucible top`: shows a running instance in the terminal until a key ends it, or prints its state
+/// once.
 ///
 /// # Errors
 /// Exit code 1 where no instance answers, where it wants another key, and for a page that is printed where

@@ -19,7 +19,7 @@ use tokio::{
 use super::{
     draw::{self, TopLook},
     feed,
-    interaction::{KeyCommand, KeyEffect, TopInteraction},
+    interaction::{KeyAction, KeyEffect, TopInteraction},
     keys,
     page::TopPage,
     screen::TopScreen,
@@ -156,7 +156,7 @@ impl TopShell {
     }
 
     fn press(&mut self, input: &event::Event) -> KeyEffect {
-        let command: Option<KeyCommand> = input.as_key_event().and_then(keys::command);
+        let command: Option<KeyAction> = input.as_key_event().and_then(keys::command);
         let page = self.page();
         let effect = command.map_or(KeyEffect::Continue, |command| {
             self.interaction.apply(command, &page)

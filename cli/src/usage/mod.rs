@@ -48,7 +48,8 @@ pub struct UsageArgs {
     output: OutputArgs,
 }
 
-/// Runs the command.
+/// Runs `crucible usage`: prints requests, tokens, time and energy by key, client, model or day, from the
+/// event log.
 ///
 /// # Errors
 /// Exit code 1 where there is no log, 2 where `--since` cannot be read or the configuration is wrong.

@@ -84,7 +84,7 @@ fn open(
         active.note(|record| record.stream = true);
     }
     if let Some(peer) = peer {
-        peer.keep_little();
+        peer.shrink_send_buffer();
     }
     let mut heartbeat = interval(HEARTBEAT);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -95,7 +95,7 @@ enum KeyCommand {
 // === impl CommandLine ===
 
 impl CommandLine {
-    /// Runs the command.
+    /// Runs the command that the arguments name, `serve` where they name none, and returns its exit code.
     pub fn run(self) -> ExitCode {
         let Self { command, common } = self;
         // One that serves says little there, and goes on without.

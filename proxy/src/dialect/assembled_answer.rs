@@ -10,7 +10,7 @@ const MOST_CALLS: usize = 256;
 
 /// Puts an answer together from the bytes that went to the client.
 pub(crate) fn assembled(answer: &[u8]) -> AssembledAnswerDoc {
-    let mut whole = AnswerTexts::default();
+    let mut whole = AnswerAssembly::default();
     if let Ok(document) = serde_json::from_slice::<Value>(answer) {
         whole.add(&document);
         return whole.0;
@@ -27,11 +27,11 @@ pub(crate) fn assembled(answer: &[u8]) -> AssembledAnswerDoc {
 
 /// An answer that is being put together.
 #[derive(Debug, Default)]
-struct AnswerTexts(AssembledAnswerDoc);
+struct AnswerAssembly(AssembledAnswerDoc);
 
-// === impl AnswerTexts ===
+// === impl AnswerAssembly ===
 
-impl AnswerTexts {
+impl AnswerAssembly {
     /// Adds an event of a stream, or a whole answer.
     fn add(&mut self, event: &Value) {
         let error = &event["error"];

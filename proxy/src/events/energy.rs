@@ -16,7 +16,7 @@ use crucible_router::machine::readings::EnergyReading;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::sender::{EventLog, unix_ms};
+use super::sender::{EventLogSender, unix_ms};
 use crate::{metrics::MachineWatch, request::ActiveRequests};
 
 /// The time between two looks whether a request runs.
@@ -26,7 +26,7 @@ const PERIOD: Duration = Duration::from_secs(10);
 
 /// The task that writes energy lines until it is stopped.
 pub(crate) struct EnergyMeter {
-    events: EventLog,
+    events: EventLogSender,
     machine: MachineWatch,
     active: Arc<ActiveRequests>,
     periods: EnergyPeriods,
@@ -45,7 +45,7 @@ struct EnergyPeriods {
 impl EnergyMeter {
     /// A meter that looks at the machine while one of the active requests holds a permit.
     pub(crate) fn new(
-        events: EventLog,
+        events: EventLogSender,
         machine: MachineWatch,
         active: Arc<ActiveRequests>,
     ) -> Self {

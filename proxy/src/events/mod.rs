@@ -22,7 +22,7 @@ use crucible_router::{
 use jiff::Timestamp;
 
 use self::write::EventLogWriter;
-pub(crate) use self::{energy::EnergyMeter, sender::EventLog, timeline::Timeline};
+pub(crate) use self::{energy::EnergyMeter, sender::EventLogSender, timeline::Timeline};
 use crate::metrics::Metrics;
 
 /// Tells an observer and the event log.
@@ -30,7 +30,7 @@ pub(crate) struct LoggedObserver<O> {
     /// The observer that gets each event first.
     pub(crate) observer: O,
     /// The log that each event is written to.
-    pub(crate) events: EventLog,
+    pub(crate) events: EventLogSender,
     /// The observer that gets each event last.
     pub(crate) last: Arc<dyn EventObserver>,
     /// The last minutes, which each load and eviction is added to.
@@ -38,9 +38,12 @@ pub(crate) struct LoggedObserver<O> {
 }
 
 /// The log as configured, and the task that writes it; none where it is off.
-pub(crate) fn configured(config: &Config, metrics: &Metrics) -> (EventLog, Option<EventLogWriter>) {
+pub(crate) fn configured(
+    config: &Config,
+    metrics: &Metrics,
+) -> (EventLogSender, Option<EventLogWriter>) {
     if !config.log.events {
-        return (EventLog::default(), None);
+        return (EventLogSender::default(), None);
     }
     let log = &config.log;
     let (events, writer) = EventLogWriter::new(&config.state_dir, log.events_size, metrics.clone());

@@ -26,7 +26,7 @@ pub(super) const WAITING: usize = 8192;
 /// for the disk; one that finds the queue full is dropped and counted. Without an event log
 /// (`log.events = false`) nothing is sent. A clone is one reference more.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct EventLog(Option<Open>);
+pub(crate) struct EventLogSender(Option<Open>);
 
 #[derive(Clone, Debug)]
 struct Open {
@@ -45,9 +45,9 @@ fn ms(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-// === impl EventLog ===
+// === impl EventLogSender ===
 
-impl EventLog {
+impl EventLogSender {
     /// A log and its end for the task that writes it.
     pub(super) fn open() -> (Self, mpsc::Receiver<LoggedEvent>, Arc<AtomicU64>) {
         let (lines, end) = mpsc::channel(WAITING);

@@ -22,7 +22,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::sender::EventLog;
+use super::sender::EventLogSender;
 use crate::metrics::Metrics;
 
 /// Lines of one write.
@@ -66,8 +66,8 @@ fn engine_facts(view: &View, engine: &str, model: &str) -> Option<LoggedEngineFa
 
 impl EventLogWriter {
     /// A log of at most `bound` bytes in that folder, and the end that takes events.
-    pub(crate) fn new(folder: &Path, bound: u64, metrics: Metrics) -> (EventLog, Self) {
-        let (events, lines, dropped) = EventLog::open();
+    pub(crate) fn new(folder: &Path, bound: u64, metrics: Metrics) -> (EventLogSender, Self) {
+        let (events, lines, dropped) = EventLogSender::open();
         let files = Files {
             folder: folder.to_owned(),
             bound,

@@ -27,7 +27,7 @@ pub(crate) use self::{
     ended_request::EndedRequest, recent_loads::RecentLoads, recent_prompts::RecentPrompts,
 };
 use crate::{
-    events::{EventLog, Timeline},
+    events::{EventLogSender, Timeline},
     metrics::Metrics,
     otlp::SpanQueue,
     prefix::tracer::PrefixTracer,
@@ -56,7 +56,7 @@ pub(crate) struct Ledger {
 #[derive(Default)]
 pub(crate) struct LedgerSinks {
     /// The event log.
-    pub(crate) events: EventLog,
+    pub(crate) events: EventLogSender,
     /// The way of spans to a collector.
     pub(crate) spans: SpanQueue,
     /// The last load of each engine.
@@ -82,7 +82,8 @@ impl Ledger {
         }
     }
 
-    /// Takes a request that has ended; it is closed within some milliseconds.
+    /// Hands a request that has ended to the task that writes its metrics, event, log line and span, within some
+    /// milliseconds.
     pub(crate) fn put(&self, ended: EndedRequest) {
         let mut waiting = self.ended.lock();
         waiting.push(ended);

@@ -14,7 +14,7 @@ pub enum ExpositionFormat {
 
 /// How much a scraper wants each format, in thousandths. `None` is a format that it did not name.
 #[derive(Clone, Copy, Debug, Default)]
-struct Wanted {
+struct FormatPreference {
     text: Option<u16>,
     open_metrics: Option<u16>,
 }
@@ -26,7 +26,7 @@ impl ExpositionFormat {
     /// nothing more, else text. A version other than 1.0.0 of `OpenMetrics`, or other than 0.0.4 of the
     /// text, is a format of which nothing is known here.
     pub fn of_accept(headers: &HeaderMap) -> Self {
-        let mut wanted = Wanted::default();
+        let mut wanted = FormatPreference::default();
         for value in headers.get_all(header::ACCEPT) {
             // Types are ASCII; what is not is no type.
             for range in value.to_str().unwrap_or_default().split(',') {
@@ -50,9 +50,9 @@ impl ExpositionFormat {
     }
 }
 
-// === impl Wanted ===
+// === impl FormatPreference ===
 
-impl Wanted {
+impl FormatPreference {
     /// Takes one media range, such as `text/plain;version=0.0.4;q=0.5`.
     fn add(&mut self, range: &str) {
         let mut parts = range.split(';').map(str::trim);

@@ -27,7 +27,7 @@ use crate::{
 const STAYS: &str = "keep_alive 0: the model stays in memory, since Crucible decides what is loaded; see \
                      tuning.lmstudio.model_ttl";
 
-/// A request without a prompt, with all that its answer needs.
+/// A request without a prompt, which asks only that a model be loaded or unloaded, with all that its answer needs.
 pub(super) struct AskedModel<'a> {
     /// The state of the instance.
     app: &'a AppState,
@@ -46,7 +46,7 @@ pub(super) struct AskedModel<'a> {
 // === impl AskedModel ===
 
 impl<'a> AskedModel<'a> {
-    /// Takes what is known of the request once its body is read.
+    /// Puts the parts together once the body is read and known to have no prompt.
     pub(super) const fn of(
         app: &'a AppState,
         config: &'a Config,

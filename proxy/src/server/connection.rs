@@ -97,11 +97,11 @@ impl ClientPeer {
         self.host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
     }
 
-    /// Lets the system keep little of what this client has not taken, from its present answer on: a client
-    /// that reads nothing of small events that come now and then stalls soon, and is given up after
+    /// Shrinks the socket's send buffer from the present answer on, so that the system holds little that this
+    /// client has not read: one that reads nothing of small, rare events stalls soon, and is given up after
     /// [`ConnectionLimits::client_stall`].
-    pub fn keep_little(&self) {
-        self.state.keep_little();
+    pub fn shrink_send_buffer(&self) {
+        self.state.shrink_send_buffer();
     }
 
     /// Whether it was given up because it did not read for too long.

@@ -128,7 +128,7 @@ impl ConnectionState {
     }
 
     /// Asks the socket to let the system keep little of what the client has not taken.
-    pub(super) fn keep_little(&self) {
+    pub(super) fn shrink_send_buffer(&self) {
         self.keeps_little.store(true, Ordering::Release);
     }
 

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// The context that the configuration asks for a loaded model.
-pub(super) struct Wanted {
+pub(super) struct ConfiguredContext {
     /// The context in tokens per request.
     each: u64,
     /// The context in tokens that the engine is given at load time, for all slots.
@@ -27,7 +27,7 @@ pub(super) fn wanted_context(
     evidence: &Evidence,
     engine: &EngineView,
     resident: &ResidentView,
-) -> Option<Wanted> {
+) -> Option<ConfiguredContext> {
     let config = &evidence.config;
     let described = config.engine(&engine.name).cloned().or_else(|| {
         let url = engine.url.parse().ok()?;
@@ -46,7 +46,7 @@ pub(super) fn wanted_context(
     if whole != each {
         asked = format!("{asked}, {whole} for {} requests", engine.permits);
     }
-    Some(Wanted { each, whole, asked })
+    Some(ConfiguredContext { each, whole, asked })
 }
 
 /// Compares the context of one resident with the one that is configured for its model. `at` names
@@ -58,7 +58,7 @@ pub(super) fn context(
     at: &str,
 ) -> Option<Finding> {
     let name = &*resident.info.instance;
-    let Wanted { each, whole, asked } = wanted_context(evidence, engine, resident)?;
+    let ConfiguredContext { each, whole, asked } = wanted_context(evidence, engine, resident)?;
     let Some(held) = resident.info.context else {
         return Some(Finding::unknown(
             asked,
@@ -76,7 +76,7 @@ pub(super) fn context(
         std::cmp::Ordering::Greater => " (grown, or loaded by hand with more)",
     };
     let found = format!("{held} on {name}{note}");
-    let Some(probe) = probe::context::known(&evidence.contexts, engine, resident) else {
+    let Some(probe) = probe::context::last_probe(&evidence.contexts, engine, resident) else {
         return Some(Finding::right(asked, found, at));
     };
     let at = format!("{at}, crucible doctor --probe");

@@ -8,7 +8,7 @@ use unicode_width::UnicodeWidthStr as _;
 use super::{
     super::{
         fixture,
-        interaction::{KeyCommand, KeyEffect},
+        interaction::{KeyAction, KeyEffect},
         page::PaneKind,
         watched::{FeedEvent, WatchedInstance},
     },
@@ -287,12 +287,12 @@ fn keys_select_open_close_and_quit() {
         line.unwrap_or_default().to_owned()
     };
     assert!(selected(&on).contains("reading the prompt"));
-    assert_eq!(on.apply(KeyCommand::Down, &page), KeyEffect::Continue);
+    assert_eq!(on.apply(KeyAction::Down, &page), KeyEffect::Continue);
     assert!(selected(&on).contains("answering"));
-    on.apply(KeyCommand::Last, &page);
-    on.apply(KeyCommand::Down, &page);
+    on.apply(KeyAction::Last, &page);
+    on.apply(KeyAction::Down, &page);
     assert!(selected(&on).contains("another model to make room, #2"));
-    on.apply(KeyCommand::Details, &page);
+    on.apply(KeyAction::Details, &page);
     let screen = text(&buffer(&page, &on, LOOK, (120, 40)));
     for part in [
         "Details",
@@ -302,28 +302,28 @@ fn keys_select_open_close_and_quit() {
     ] {
         assert!(screen.contains(part), "{part} in\n{screen}");
     }
-    assert_eq!(on.apply(KeyCommand::Back, &page), KeyEffect::Continue);
+    assert_eq!(on.apply(KeyAction::Back, &page), KeyEffect::Continue);
     assert!(on.window.is_none());
-    on.apply(KeyCommand::NextPane, &page);
+    on.apply(KeyAction::NextPane, &page);
     assert_eq!(on.focus, PaneKind::Memory);
     assert!(selected(&on).contains("gpu"));
-    on.apply(KeyCommand::PreviousPane, &page);
-    on.apply(KeyCommand::PreviousPane, &page);
+    on.apply(KeyAction::PreviousPane, &page);
+    on.apply(KeyAction::PreviousPane, &page);
     assert_eq!(on.focus, PaneKind::Findings);
-    on.apply(KeyCommand::Help, &page);
+    on.apply(KeyAction::Help, &page);
     let screen = text(&buffer(&page, &on, LOOK, (40, 10)));
     assert!(screen.contains("quit"), "{screen}");
-    on.apply(KeyCommand::Help, &page);
-    assert_eq!(on.apply(KeyCommand::Back, &page), KeyEffect::Quit);
-    assert_eq!(on.apply(KeyCommand::Suspend, &page), KeyEffect::Suspend);
+    on.apply(KeyAction::Help, &page);
+    assert_eq!(on.apply(KeyAction::Back, &page), KeyEffect::Quit);
+    assert_eq!(on.apply(KeyAction::Suspend, &page), KeyEffect::Suspend);
 }
 
 #[test]
 fn a_selected_row_stays_selected_while_others_go_and_its_details_while_it_ends() {
     let before = page();
     let mut on = TopInteraction::default();
-    on.apply(KeyCommand::Down, &before);
-    on.apply(KeyCommand::Details, &before);
+    on.apply(KeyAction::Down, &before);
+    on.apply(KeyAction::Details, &before);
     let mut watched = fixture::watched();
     if let Some((state, _)) = &mut watched.state {
         state.in_flight.remove(0);
@@ -350,12 +350,12 @@ fn a_selected_row_stays_selected_while_others_go_and_its_details_while_it_ends()
 fn a_paused_page_says_so() {
     let page = page();
     let mut on = TopInteraction::default();
-    on.apply(KeyCommand::Pause, &page);
+    on.apply(KeyAction::Pause, &page);
     let screen = text(&buffer(&page, &on, LOOK, (80, 24)));
     assert!(
         screen.contains("PAUSED") && screen.contains("p go on"),
         "{screen}"
     );
-    on.apply(KeyCommand::Pause, &page);
+    on.apply(KeyAction::Pause, &page);
     assert!(on.paused.is_none());
 }

@@ -5,10 +5,10 @@
 //! messages. Every field and what becomes of it stands in `docs/messages.md`.
 
 mod answer;
-mod answered_request;
 mod error;
 pub(crate) mod models;
 mod request;
+mod request_facts;
 mod writer;
 
 use bytes::Bytes;

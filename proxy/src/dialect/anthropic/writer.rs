@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{
     answer::{transcoder::MessageTranslator, whole},
-    answered_request::AnsweredRequest,
+    request_facts::MessagesRequestFacts,
 };
 use crate::{
     dialect::chat::{AnswerWriter, ClientTranscoder, event_translator::TranslatingTranscoder},
@@ -16,7 +16,7 @@ use crate::{
 
 /// Writes the answer to one request as a message, whole or as events.
 #[derive(Debug)]
-pub(super) struct MessagesWriter(Arc<AnsweredRequest>);
+pub(super) struct MessagesWriter(Arc<MessagesRequestFacts>);
 
 // === impl MessagesWriter ===
 
@@ -27,7 +27,7 @@ impl MessagesWriter {
         stop_sequences: Vec<String>,
         cap: usize,
     ) -> Self {
-        Self(Arc::new(AnsweredRequest {
+        Self(Arc::new(MessagesRequestFacts {
             model: Value::from(model.unwrap_or_default()).to_string(),
             estimate,
             stop_sequences,

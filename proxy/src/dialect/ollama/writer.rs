@@ -46,7 +46,8 @@ pub(super) struct OllamaWriter {
 // === impl OllamaWriter ===
 
 impl OllamaWriter {
-    /// `model` is the client's name of it, and `cap` the most bytes of an event (`limits.event`).
+    /// Makes the writer of one answer, which names the model as the client did; `cap` is the most bytes of an
+    /// event (`limits.event`).
     pub(super) fn new(api: NativeApi, model: Option<&str>, cap: usize) -> Self {
         Self {
             api,

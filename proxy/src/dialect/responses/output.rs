@@ -27,7 +27,7 @@ impl OutputItems {
         at + 1 == self.items.len()
     }
 
-    /// Returns the finished items, joined by commas.
+    /// Returns the finished items as the inside of the JSON list `output`, joined by commas.
     pub(super) fn joined(&self) -> Vec<u8> {
         let length: usize = self.items.iter().flatten().map(|item| item.len() + 1).sum();
         let mut joined = Vec::with_capacity(length);

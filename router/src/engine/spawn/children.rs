@@ -41,7 +41,7 @@ const GRACE: Duration = Duration::from_secs(5);
 /// The time between two looks whether the orphans have ended.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// The children of this Crucible, and those that an earlier one left behind.
+/// The engine processes that this Crucible started, and those that an earlier one left behind and that are ended.
 #[derive(Debug, Default)]
 pub struct Children {
     /// The folder with the files of the children; `None` where nothing is to outlive the run.

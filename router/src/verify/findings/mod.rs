@@ -133,7 +133,7 @@ fn probed(
     fix: &str,
 ) -> Vec<FoundFault> {
     let told = engine.residents.iter().filter_map(|resident| {
-        let probe = probe::context::known(&evidence.contexts, engine, resident)?;
+        let probe = probe::context::last_probe(&evidence.contexts, engine, resident)?;
         (probe.verdict == verdict).then(|| FoundFault {
             asked: asked.to_owned(),
             found: format!(

@@ -109,9 +109,9 @@ pub fn save(state_dir: &Path, probes: &ContextProbes) -> io::Result<()> {
     write(state_dir, FILE, &all)
 }
 
-/// Returns the last outcome for a resident; `None` where there is none, or the resident states
-/// another context now.
-pub(crate) fn known<'a>(
+/// Returns the outcome of the last context probe of a resident; `None` where it was never probed, or
+/// states another context now.
+pub(crate) fn last_probe<'a>(
     probes: &'a ContextProbes,
     engine: &EngineView,
     resident: &ResidentView,
@@ -250,10 +250,10 @@ mod tests {
         assert_eq!(all["ollama"].len(), 2);
         let mut evidence = all_right();
         let ollama = evidence.ollama();
-        let found = known(&all, ollama, &ollama.residents[0]);
+        let found = last_probe(&all, ollama, &ollama.residents[0]);
         assert_eq!(found, Some(&probe));
         ollama.residents[0].info.context = Some(8192);
-        assert_eq!(known(&all, ollama, &ollama.residents[0]), None);
+        assert_eq!(last_probe(&all, ollama, &ollama.residents[0]), None);
     }
 
     #[tokio::test]

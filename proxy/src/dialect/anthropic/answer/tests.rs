@@ -7,15 +7,15 @@ use serde_json::{Value, json};
 use super::{transcoder::MessageTranslator, whole};
 use crate::{
     dialect::{
-        anthropic::answered_request::AnsweredRequest,
+        anthropic::request_facts::MessagesRequestFacts,
         chat::{ClientTranscoder, chained, event_translator::TranslatingTranscoder},
         engine::openai::passthrough::ChatPassthrough,
     },
     error::{Error, ErrorKind},
 };
 
-fn request(cap: usize) -> AnsweredRequest {
-    AnsweredRequest {
+fn request(cap: usize) -> MessagesRequestFacts {
+    MessagesRequestFacts {
         model: "\"m\"".to_owned(),
         estimate: 7,
         stop_sequences: vec!["END".to_owned()],

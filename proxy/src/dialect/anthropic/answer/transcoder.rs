@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     dialect::{
-        anthropic::answered_request::AnsweredRequest,
+        anthropic::request_facts::MessagesRequestFacts,
         chat::{
             chat_answer::{ChatAnswer, ChatChoice, ChatDelta},
             event_translator::EventTranslator,
@@ -32,7 +32,7 @@ use crate::{
 /// Writes the events of one message.
 #[derive(Debug)]
 pub(in crate::dialect::anthropic) struct MessageTranslator {
-    request: Arc<AnsweredRequest>,
+    request: Arc<MessagesRequestFacts>,
     id: String,
     message: StreamedMessage,
     is_started: bool,
@@ -55,7 +55,10 @@ struct StreamedMessage {
 
 impl MessageTranslator {
     /// Makes the translator of one answer; `id` is the message's.
-    pub(in crate::dialect::anthropic) fn new(request: Arc<AnsweredRequest>, id: String) -> Self {
+    pub(in crate::dialect::anthropic) fn new(
+        request: Arc<MessagesRequestFacts>,
+        id: String,
+    ) -> Self {
         let cap = request.cap;
         Self {
             request,
@@ -76,7 +79,7 @@ impl MessageTranslator {
         if mem::replace(&mut self.is_started, true) {
             return;
         }
-        let AnsweredRequest {
+        let MessagesRequestFacts {
             model, estimate, ..
         } = &*self.request;
         let usage = usage_json(*estimate, 0, 0);

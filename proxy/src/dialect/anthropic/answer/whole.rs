@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::{block_writer::SIGNATURE, call_queue::new_call_id, message_end::MessageEnd};
 use crate::{
     dialect::{
-        anthropic::answered_request::AnsweredRequest,
+        anthropic::request_facts::MessagesRequestFacts,
         chat::{
             chat_answer::{AnswerTexts, CallPieces, ChatAnswer, ChatDelta},
             json_end::JsonEnd,
@@ -22,7 +22,7 @@ use crate::{
 /// The completion holds no answer.
 pub(in crate::dialect::anthropic) fn message(
     completion: &str,
-    request: &AnsweredRequest,
+    request: &MessagesRequestFacts,
     id: &str,
 ) -> Result<String, Error> {
     let answer = ChatAnswer::of(completion)?;

@@ -93,7 +93,8 @@ pub struct ConversationState {
 // === impl OllamaStream ===
 
 impl OllamaStream {
-    /// `model` is the client's name of it, `created` Unix seconds, `cap` `limits.event`.
+    /// Makes the transcoder of a streamed answer. The client's name of the model and the time of the answer in Unix
+    /// seconds are written into it; a line of the engine above `cap` bytes (`limits.event`) is an error.
     pub fn new(model: &str, created: u64, include_usage: bool, cap: usize) -> Self {
         let mut prefix = b"data: ".to_vec();
         prefix.extend_from_slice(head("chat.completion.chunk", model, created).as_bytes());
@@ -227,7 +228,8 @@ impl LineAnswer for OllamaStream {
 // === impl OllamaAggregate ===
 
 impl OllamaAggregate {
-    /// `model` is the client's name of it, `created` Unix seconds, `cap` `limits.event`.
+    /// Makes the transcoder of a streamed answer. The client's name of the model and the time of the answer in Unix
+    /// seconds are written into it; a line of the engine above `cap` bytes (`limits.event`) is an error.
     pub fn new(model: &str, created: u64, cap: usize) -> Self {
         Self {
             lines: LineReader::new(cap),

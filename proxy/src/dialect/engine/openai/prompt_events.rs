@@ -30,11 +30,11 @@ pub(crate) enum PromptEvents {
 /// Reads the report of an event; `None` where the event has none.
 pub(super) fn prompt_progress(event: &[u8]) -> Option<PromptProgress> {
     #[derive(Deserialize)]
-    struct Event {
-        prompt_progress: Report,
+    struct ProgressEvent {
+        prompt_progress: ProgressReport,
     }
     #[derive(Deserialize)]
-    struct Report {
+    struct ProgressReport {
         total: u32,
         #[serde(default)]
         cache: u32,
@@ -46,12 +46,14 @@ pub(super) fn prompt_progress(event: &[u8]) -> Option<PromptProgress> {
     let at = memmem::find(event, WORD)?;
     value_at(event, at + WORD.len()).filter(|value| value.starts_with(b"{"))?;
     let (_, data) = event::read(event)?;
-    let Report {
+    let ProgressReport {
         total,
         cache,
         processed,
         time_ms,
-    } = serde_json::from_str::<Event>(&data).ok()?.prompt_progress;
+    } = serde_json::from_str::<ProgressEvent>(&data)
+        .ok()?
+        .prompt_progress;
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,

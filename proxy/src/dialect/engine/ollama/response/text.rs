@@ -60,7 +60,8 @@ fn write_choice(out: &mut Vec<u8>, text: &str, reason: Option<&str>) {
 // === impl OllamaText ===
 
 impl OllamaText {
-    /// `model` is the client's name of it, `created` Unix seconds, `cap` `limits.event`.
+    /// Makes the transcoder of a streamed answer. The client's name of the model and the time of the answer in Unix
+    /// seconds are written into it; a line of the engine above `cap` bytes (`limits.event`) is an error.
     pub fn new(model: &str, created: u64, include_usage: bool, cap: usize) -> Self {
         Self {
             lines: LineReader::new(cap),
@@ -144,7 +145,8 @@ impl LineAnswer for OllamaText {
 // === impl OllamaWholeText ===
 
 impl OllamaWholeText {
-    /// `model` is the client's name of it, `created` Unix seconds, `cap` `limits.event`.
+    /// Makes the transcoder of a whole answer. The client's name of the model and the time of the answer in Unix
+    /// seconds are written into it; a line of the engine above `cap` bytes (`limits.event`) is an error.
     pub fn new(model: &str, created: u64, cap: usize) -> Self {
         Self {
             lines: LineReader::new(cap),

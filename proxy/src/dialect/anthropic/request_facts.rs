@@ -1,8 +1,8 @@
 //! The facts about a request that its answer is written with.
 
-/// What an answer needs of its request.
+/// The facts about a request to `/v1/messages` that its answer is written with.
 #[derive(Debug)]
-pub(super) struct AnsweredRequest {
+pub(super) struct MessagesRequestFacts {
     /// The JSON of the model's name, as the client spelt it.
     pub(super) model: String,
     /// The estimated tokens of the prompt, which stand for the count until the engine tells it.
