@@ -24,6 +24,68 @@ use serde_json::{Value, json};
 /// The clients' versions, the same as in `.ci/run`.
 const CLIENTS: [&str; 3] = ["openai==3.54.0", "anthropic==2.14.0", "ollama==0.6.3"];
 
+/// The client raised an error of this class, status and code.
+fn is_raised(told: &Value, what: &str, (class, status, code): (&str, u16, &str)) {
+    let raised = &told[what];
+    assert_eq!(
+        (&raised["class"], &raised["status"], &raised["code"]),
+        (&json!(class), &json!(status), &json!(code)),
+        "{what}"
+    );
+}
+
+/// What the client read of one model's answers: whole, streamed, with a tool and with a schema.
+fn chats_as_the_client_expects(told: &Value, model: &str) {
+    let of = |what: &str| &told[format!("{model} {what}")];
+    assert_eq!(of("whole"), "word0 word1 word2", "{told}");
+    assert_eq!(of("usage"), 3, "{told}");
+    assert_eq!(of("streamed"), "word0 word1 word2 word3", "{told}");
+    assert_eq!(of("streamed usage"), 4, "{told}");
+    assert_eq!(of("text"), "word0 word1 word2", "{told}");
+    assert_eq!(
+        of("streamed text"),
+        &json!(["word0 word1 word2 word3", 4]),
+        "{told}"
+    );
+    assert_eq!(of("call"), &json!(["weather", true]), "{told}");
+    assert_eq!(of("after the tool"), "word0 word1", "{told}");
+    assert_eq!(of("schema"), "int", "{told}");
+}
+
+/// What the client read of one model's responses: whole, streamed, through its helpers and in a loop with tools.
+fn responds_as_the_client_expects(told: &Value, model: &str) {
+    let of = |what: &str| &told[model][what];
+    assert_eq!(of("whole"), "word0 word1 word2", "{model}: {told}");
+    assert_eq!(of("status"), "completed");
+    assert_eq!(of("metadata"), &json!({"k": "v"}));
+    assert_eq!(of("usage")[1], true);
+    assert_eq!(of("streamed"), "word0 word1 word2", "{model}");
+    let kinds = of("kinds").as_array().expect("a list");
+    assert_eq!(kinds.first(), Some(&json!("response.created")));
+    assert_eq!(kinds.last(), Some(&json!("response.completed")));
+    assert_eq!(of("helper"), "word0 word1 word2 word3");
+    assert_eq!(of("snapshot"), "word0 word1 word2 word3");
+    assert_eq!(of("parsed"), "int");
+    assert_eq!(of("parsed stream"), "int");
+    assert_eq!(
+        of("short"),
+        &json!(["incomplete", "max_output_tokens", "word0 word1"])
+    );
+    assert_eq!(
+        of("short stream"),
+        &json!(["response.incomplete", "max_output_tokens", "word0 word1"])
+    );
+    assert_eq!(of("short helper"), "response.incomplete");
+    assert_eq!(
+        of("loop"),
+        &json!({
+            "called": [["list", null, true], ["read", "files", true], ["patch", "call tool patch"]],
+            "text": "word0 word1",
+        }),
+        "{model}"
+    );
+}
+
 #[tokio::test]
 async fn openais_python_client_is_served() {
     let lmstudio = start(Options::lmstudio(&["qwen=2GB", "studio-embed"])).await;
@@ -45,20 +107,7 @@ async fn openais_python_client_is_served() {
     }
     assert_eq!(told["retrieved"], "qwen");
     for model in ["qwen", "llama3.2:3b"] {
-        let of = |what: &str| &told[format!("{model} {what}")];
-        assert_eq!(of("whole"), "word0 word1 word2", "{told}");
-        assert_eq!(of("usage"), 3, "{told}");
-        assert_eq!(of("streamed"), "word0 word1 word2 word3", "{told}");
-        assert_eq!(of("streamed usage"), 4, "{told}");
-        assert_eq!(of("text"), "word0 word1 word2", "{told}");
-        assert_eq!(
-            of("streamed text"),
-            &json!(["word0 word1 word2 word3", 4]),
-            "{told}"
-        );
-        assert_eq!(of("call"), &json!(["weather", true]), "{told}");
-        assert_eq!(of("after the tool"), "word0 word1", "{told}");
-        assert_eq!(of("schema"), "int", "{told}");
+        chats_as_the_client_expects(&told, model);
     }
     for model in ["studio-embed", "ollama-embed"] {
         assert_eq!(told[format!("{model} vectors")], json!([8, 8]), "{told}");
@@ -68,29 +117,12 @@ async fn openais_python_client_is_served() {
         told["too long"]["code"], "context_length_exceeded",
         "{told}"
     );
-    let raised = |what: &str| {
-        (
-            &told[what]["class"],
-            &told[what]["status"],
-            &told[what]["code"],
-        )
-    };
-    assert_eq!(
-        raised("unknown model"),
-        (
-            &json!("NotFoundError"),
-            &json!(404),
-            &json!("model_not_found")
-        )
-    );
-    assert_eq!(
-        raised("bad request"),
-        (
-            &json!("BadRequestError"),
-            &json!(400),
-            &json!("unsupported_value")
-        )
-    );
+    for (what, class, status, code) in [
+        ("unknown model", "NotFoundError", 404, "model_not_found"),
+        ("bad request", "BadRequestError", 400, "unsupported_value"),
+    ] {
+        is_raised(&told, what, (class, status, code));
+    }
     assert_eq!(told["broken stream"]["class"], "APIError", "{told}");
     assert_eq!(told["after a 429"], "word0", "{told}");
     assert_eq!(
@@ -120,36 +152,7 @@ async fn openais_python_client_is_served_with_responses() {
         .await
         .expect("the client runs");
     for model in MODELS {
-        let of = |what: &str| &told[model][what];
-        assert_eq!(of("whole"), "word0 word1 word2", "{model}: {told}");
-        assert_eq!(of("status"), "completed");
-        assert_eq!(of("metadata"), &json!({"k": "v"}));
-        assert_eq!(of("usage")[1], true);
-        assert_eq!(of("streamed"), "word0 word1 word2", "{model}");
-        let kinds = of("kinds").as_array().expect("a list");
-        assert_eq!(kinds.first(), Some(&json!("response.created")));
-        assert_eq!(kinds.last(), Some(&json!("response.completed")));
-        assert_eq!(of("helper"), "word0 word1 word2 word3");
-        assert_eq!(of("snapshot"), "word0 word1 word2 word3");
-        assert_eq!(of("parsed"), "int");
-        assert_eq!(of("parsed stream"), "int");
-        assert_eq!(
-            of("short"),
-            &json!(["incomplete", "max_output_tokens", "word0 word1"])
-        );
-        assert_eq!(
-            of("short stream"),
-            &json!(["response.incomplete", "max_output_tokens", "word0 word1"])
-        );
-        assert_eq!(of("short helper"), "response.incomplete");
-        assert_eq!(
-            of("loop"),
-            &json!({
-                "called": [["list", null, true], ["read", "files", true], ["patch", "call tool patch"]],
-                "text": "word0 word1",
-            }),
-            "{model}"
-        );
+        responds_as_the_client_expects(&told, model);
     }
     let thoughts = MODELS.map(|model| &told[model]["reasoning"]);
     assert!(
@@ -172,12 +175,7 @@ async fn openais_python_client_is_served_with_responses() {
         ("retrieve", "NotFoundError", 404, "unknown_endpoint"),
         ("delete", "NotFoundError", 404, "unknown_endpoint"),
     ] {
-        let raised = &told[what];
-        assert_eq!(
-            (&raised["class"], &raised["status"], &raised["code"]),
-            (&json!(class), &json!(status), &json!(code)),
-            "{what}"
-        );
+        is_raised(&told, what, (class, status, code));
     }
     assert_eq!(told["bad item"]["param"], "input[0].call_id");
     assert_eq!(

@@ -77,6 +77,26 @@ async fn last_request(crucible: &Crucible, endpoint: &str) -> String {
     panic!("no request to {endpoint}: {}", crucible.log())
 }
 
+/// A written file still has the lines that were there, and each line of it was shown before.
+fn keeps_theirs_and_is_shown(client: &str, theirs: Option<&str>, written: &str, out: &str) {
+    if client != "continue" {
+        for part in theirs
+            .unwrap_or_default()
+            .lines()
+            .filter(|l| !l.starts_with("model"))
+        {
+            let part = part.trim_end_matches(['}', '{']).trim_start_matches('{');
+            assert!(written.contains(part), "{client}: {part} in {written}");
+        }
+    }
+    for line in written.lines().filter(|line| !line.trim().is_empty()) {
+        let shown = out
+            .lines()
+            .any(|shown| shown.get(1..) == Some(line.trim_end_matches('\r')));
+        assert!(shown || theirs.is_some(), "{client}: {line} in {out}");
+    }
+}
+
 #[tokio::test]
 async fn each_file_is_written_verified_and_restored_to_the_byte() {
     let (_sim, crucible, person) = running("").await;
@@ -99,22 +119,7 @@ async fn each_file_is_written_verified_and_restored_to_the_byte() {
             for part in [crucible.url(), "qwen"] {
                 assert!(written.contains(part), "{client}: {part} in {written}");
             }
-            if client != "continue" {
-                for part in theirs
-                    .unwrap_or_default()
-                    .lines()
-                    .filter(|l| !l.starts_with("model"))
-                {
-                    let part = part.trim_end_matches(['}', '{']).trim_start_matches('{');
-                    assert!(written.contains(part), "{client}: {part} in {written}");
-                }
-            }
-            for line in written.lines().filter(|line| !line.trim().is_empty()) {
-                let shown = out
-                    .lines()
-                    .any(|shown| shown.get(1..) == Some(line.trim_end_matches('\r')));
-                assert!(shown || theirs.is_some(), "{client}: {line} in {out}");
-            }
+            keeps_theirs_and_is_shown(client, theirs, &written, &out);
             let again = person
                 .run(&["connect", client, "--model", "qwen", "--apply"])
                 .await;

@@ -245,37 +245,8 @@ async fn crucible_in_the_place_of_an_ollama_does_not_find_itself() {
     assert_eq!(engines(&said), ["ollama http://127.0.0.1:11435"]);
 }
 
-/// As docs/takeover.md says: programs that know only the engines' ports ask Crucible there.
-#[tokio::test]
-async fn engines_that_moved_answer_at_their_old_ports() {
-    let folder = TempDir::new().expect("a folder");
-    let config = "listen = [\"127.0.0.1:8484\", \"127.0.0.1:11434\", \"[::1]:11434\", \"127.0.0.1:1234\"]\n\
-                  state_dir = \"state\"\n";
-    std::fs::write(folder.path().join("crucible.toml"), config).expect("written");
-    let script = format!(
-        "{WAIT}
-         ask() {{
-           curl -s -o /dev/null -D - \"$1/v1/chat/completions\" \\
-             -d '{{\"model\": \"'$2'\", \"messages\": [{{\"role\": \"user\", \"content\": \"repeat 1\"}}]}}' \\
-             | tr -d '\\r' | grep -i -e '^HTTP' -e '^x-crucible-engine:' | tr '\\n' ' '
-           echo
-         }}
-         $SIM ollama --port 11435 --models a >&2 &
-         $SIM lmstudio --port 1235 --models q >&2 &
-         $CRUCIBLE serve --config crucible.toml >listening 2>log &
-         state http://127.0.0.1:11434 2
-         for at in http://127.0.0.1:11434 'http://[::1]:11434' http://127.0.0.1:1234 http://127.0.0.1:8484; do
-           ask $at a:latest
-           ask $at q
-         done
-         curl -s http://127.0.0.1:11434/api/tags | grep -o '\"model\": *\"q[^\"]*\"' | head -1
-         curl -s http://127.0.0.1:11434/api/chat \\
-           -d '{{\"model\": \"q\", \"stream\": false, \"messages\": [{{\"role\": \"user\", \"content\": \"repeat 1\"}}]}}' \\
-           | grep -o '\"done\": *true'
-         curl -s http://127.0.0.1:1234/v1/models | grep -o '\"a:latest\"' | head -1
-         cat listening"
-    );
-    let said = alone(folder.path(), &script).await;
+/// What the four addresses of an instance said: each engine's model is answered at each of them.
+fn answered_at_every_port(said: &str) {
     let mut lines = said.lines();
     let found = [
         "lmstudio http://127.0.0.1:1235",
@@ -308,6 +279,39 @@ async fn engines_that_moved_answer_at_their_old_ports() {
         4,
         "{said}"
     );
+}
+
+/// As docs/takeover.md says: programs that know only the engines' ports ask Crucible there.
+#[tokio::test]
+async fn engines_that_moved_answer_at_their_old_ports() {
+    let folder = TempDir::new().expect("a folder");
+    let config = "listen = [\"127.0.0.1:8484\", \"127.0.0.1:11434\", \"[::1]:11434\", \"127.0.0.1:1234\"]\n\
+                  state_dir = \"state\"\n";
+    std::fs::write(folder.path().join("crucible.toml"), config).expect("written");
+    let script = format!(
+        "{WAIT}
+         ask() {{
+           curl -s -o /dev/null -D - \"$1/v1/chat/completions\" \\
+             -d '{{\"model\": \"'$2'\", \"messages\": [{{\"role\": \"user\", \"content\": \"repeat 1\"}}]}}' \\
+             | tr -d '\\r' | grep -i -e '^HTTP' -e '^x-crucible-engine:' | tr '\\n' ' '
+           echo
+         }}
+         $SIM ollama --port 11435 --models a >&2 &
+         $SIM lmstudio --port 1235 --models q >&2 &
+         $CRUCIBLE serve --config crucible.toml >listening 2>log &
+         state http://127.0.0.1:11434 2
+         for at in http://127.0.0.1:11434 'http://[::1]:11434' http://127.0.0.1:1234 http://127.0.0.1:8484; do
+           ask $at a:latest
+           ask $at q
+         done
+         curl -s http://127.0.0.1:11434/api/tags | grep -o '\"model\": *\"q[^\"]*\"' | head -1
+         curl -s http://127.0.0.1:11434/api/chat \\
+           -d '{{\"model\": \"q\", \"stream\": false, \"messages\": [{{\"role\": \"user\", \"content\": \"repeat 1\"}}]}}' \\
+           | grep -o '\"done\": *true'
+         curl -s http://127.0.0.1:1234/v1/models | grep -o '\"a:latest\"' | head -1
+         cat listening"
+    );
+    answered_at_every_port(&alone(folder.path(), &script).await);
 }
 
 #[tokio::test]

@@ -158,6 +158,71 @@ fn asked(sim: &Sim) -> Vec<Value> {
     crucible_tests::engines::asked(&sim.log())
 }
 
+/// A whole answer of three words.
+fn is_whole(message: &Value, model: &str, kind: &str) {
+    assert_eq!(message["type"], "message", "{message}");
+    assert_eq!(message["role"], "assistant");
+    assert_eq!(message["model"], model);
+    assert!(
+        message["id"]
+            .as_str()
+            .is_some_and(|id| id.starts_with("msg_"))
+    );
+    assert_eq!(message["stop_reason"], "end_turn");
+    assert_eq!(message["stop_sequence"], Value::Null);
+    assert!(
+        message["usage"]["input_tokens"].as_u64() > Some(0),
+        "{message}"
+    );
+    assert!(
+        message["usage"]["output_tokens"].as_u64() >= Some(3),
+        "{message}"
+    );
+    let last = message["content"]
+        .as_array()
+        .and_then(|blocks| blocks.last());
+    assert_eq!(
+        last.expect("a block")["text"],
+        "word0 word1 word2",
+        "{kind}"
+    );
+}
+
+/// The same answer as a stream.
+fn is_streamed_alike(streamed: &Streamed, message: &Value, model: &str, kind: &str) {
+    let text = streamed.blocks.last().expect("a block");
+    assert_eq!(
+        text["text"], "word0 word1 word2",
+        "{kind}: {}",
+        streamed.text
+    );
+    assert_eq!(
+        streamed.events[0]["type"], "message_start",
+        "{}",
+        streamed.text
+    );
+    assert_eq!(streamed.event("message_start")["message"]["model"], model);
+    let end = streamed.event("message_delta");
+    assert_eq!(end["delta"]["stop_reason"], "end_turn");
+    assert_eq!(
+        end["usage"]["output_tokens"],
+        message["usage"]["output_tokens"]
+    );
+    assert_eq!(
+        end["usage"]["input_tokens"],
+        message["usage"]["input_tokens"]
+    );
+    assert!(
+        streamed
+            .text
+            .ends_with("data: {\"type\":\"message_stop\"}\n\n")
+    );
+    assert_eq!(
+        streamed.blocks.len(),
+        message["content"].as_array().map_or(0, Vec::len)
+    );
+}
+
 #[tokio::test]
 async fn every_kind_of_engine_answers_whole_and_streamed() {
     let kinds = Kinds::start("").await;
@@ -167,66 +232,9 @@ async fn every_kind_of_engine_answers_whole_and_streamed() {
         let answer = post(&kinds.crucible, &body).await;
         assert_eq!(answer.status, 200, "{kind}: {}", answer.text);
         assert_eq!(answer.header("x-crucible-engine"), *kind);
-        let message = &answer.json;
-        assert_eq!(message["type"], "message", "{message}");
-        assert_eq!(message["role"], "assistant");
-        assert_eq!(message["model"], model);
-        assert!(
-            message["id"]
-                .as_str()
-                .is_some_and(|id| id.starts_with("msg_"))
-        );
-        assert_eq!(message["stop_reason"], "end_turn");
-        assert_eq!(message["stop_sequence"], Value::Null);
-        assert!(
-            message["usage"]["input_tokens"].as_u64() > Some(0),
-            "{message}"
-        );
-        assert!(
-            message["usage"]["output_tokens"].as_u64() >= Some(3),
-            "{message}"
-        );
-        let last = message["content"]
-            .as_array()
-            .and_then(|blocks| blocks.last());
-        assert_eq!(
-            last.expect("a block")["text"],
-            "word0 word1 word2",
-            "{kind}"
-        );
-
+        is_whole(&answer.json, &model, kind);
         let streamed = stream(&kinds.crucible, &body).await;
-        let text = streamed.blocks.last().expect("a block");
-        assert_eq!(
-            text["text"], "word0 word1 word2",
-            "{kind}: {}",
-            streamed.text
-        );
-        assert_eq!(
-            streamed.events[0]["type"], "message_start",
-            "{}",
-            streamed.text
-        );
-        assert_eq!(streamed.event("message_start")["message"]["model"], model);
-        let end = streamed.event("message_delta");
-        assert_eq!(end["delta"]["stop_reason"], "end_turn");
-        assert_eq!(
-            end["usage"]["output_tokens"],
-            message["usage"]["output_tokens"]
-        );
-        assert_eq!(
-            end["usage"]["input_tokens"],
-            message["usage"]["input_tokens"]
-        );
-        assert!(
-            streamed
-                .text
-                .ends_with("data: {\"type\":\"message_stop\"}\n\n")
-        );
-        assert_eq!(
-            streamed.blocks.len(),
-            message["content"].as_array().map_or(0, Vec::len)
-        );
+        is_streamed_alike(&streamed, &answer.json, &model, kind);
     }
 }
 

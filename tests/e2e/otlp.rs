@@ -1,14 +1,9 @@
 //! Spans of requests at a real receiver (Python's `opentelemetry-proto`), and the trace that goes on to the
 //! engine. `TEST_OTLP_PYTHON` names an interpreter that can import `opentelemetry.proto`.
 
-use std::{
-    io::{BufRead as _, BufReader},
-    path::Path,
-    process::{Child, Command, Stdio},
-    sync::mpsc::{Receiver, channel},
-    thread,
-    time::{Duration, Instant},
-};
+mod collector;
+
+use std::time::{Duration, Instant};
 
 use crucible_sim::{Options, Sim};
 use crucible_tests::{
@@ -20,79 +15,12 @@ use crucible_tests::{
     scripted::{Script, Scripted},
     sse::Stream,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::client::python_with;
+use self::collector::{Collector, Spans, has_its_attributes, length};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const CLIENTS_SPAN: &str = "b7ad6b7169203331";
-
-/// A receiver that runs until this is dropped.
-struct Collector {
-    child: Child,
-    lines: Receiver<Value>,
-    port: u16,
-}
-
-// === impl Collector ===
-
-impl Collector {
-    fn start(options: &[&str]) -> Self {
-        let python = python_with(
-            "TEST_OTLP_PYTHON",
-            "otlp",
-            "opentelemetry.proto.collector.trace.v1.trace_service_pb2",
-            &["opentelemetry-proto==1.45.2"],
-        );
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("e2e/otlp_receiver.py");
-        let mut child = Command::new(python)
-            .arg(script)
-            .args(options)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the receiver starts");
-        let mut out = BufReader::new(child.stdout.take().expect("its output"));
-        let mut first = String::new();
-        out.read_line(&mut first).expect("its first line");
-        let port = first.trim().trim_start_matches("listening ").parse();
-        let (send, lines) = channel();
-        thread::spawn(move || {
-            for line in out.lines().map_while(Result::ok) {
-                let line = serde_json::from_str(&line).expect("JSON");
-                if send.send(line).is_err() {
-                    return;
-                }
-            }
-        });
-        Self {
-            child,
-            lines,
-            port: port.expect("a port"),
-        }
-    }
-
-    fn toml(&self) -> String {
-        format!("[otlp]\nendpoint = \"http://127.0.0.1:{}\"\n", self.port)
-    }
-
-    /// Waits for a line that `want` accepts, and returns all spans so far.
-    fn until(&self, seen: &mut Vec<Value>, want: impl Fn(&[Value]) -> bool) {
-        let by = Instant::now() + PATIENCE;
-        while !want(seen) {
-            let left = by.saturating_duration_since(Instant::now());
-            let line = self.lines.recv_timeout(left);
-            seen.push(line.unwrap_or_else(|_| panic!("never: {seen:#?}")));
-        }
-    }
-}
-
-impl Drop for Collector {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 async fn ollama(toml: &str, change: impl FnOnce(&mut Options)) -> (Sim, Crucible) {
     let mut options = Options::ollama(&["m=1GB"]);
@@ -116,10 +44,6 @@ async fn traced(crucible: &Crucible, text: &str, parent: &str) -> Stream {
     Stream::read(response.expect("an answer")).await
 }
 
-fn length(span: &Value) -> f64 {
-    span["end"].as_f64().unwrap_or(0.0) - span["start"].as_f64().unwrap_or(0.0)
-}
-
 /// The headers of the generations that the engine saw.
 fn headers_of(sim: &Sim, name: &str) -> Vec<Option<String>> {
     let log = sim.log();
@@ -130,25 +54,22 @@ fn headers_of(sim: &Sim, name: &str) -> Vec<Option<String>> {
     asked.map(|r| r.header(name).map(str::to_owned)).collect()
 }
 
-/// The attributes of a whole answer of ten tokens.
-fn has_its_attributes(attributes: &Value) {
-    for (name, value) in [
-        ("gen_ai.operation.name", Value::from("chat")),
-        ("gen_ai.request.model", "m".into()),
-        ("gen_ai.response.model", "m:latest".into()),
-        ("gen_ai.usage.output_tokens", 10.into()),
-        ("http.response.status_code", 200.into()),
-        ("crucible.engine", "e".into()),
-        ("crucible.reason", "exact".into()),
-        ("crucible.outcome", "ok".into()),
-    ] {
-        assert_eq!(attributes[name], value, "{name}: {attributes}");
-    }
-    assert!(
-        attributes["gen_ai.usage.input_tokens"]
-            .as_u64()
-            .is_some_and(|n| n > 0)
-    );
+/// Two requests for a model that is not loaded, one behind the other in the one slot.
+async fn first_and_queued(sim: &Sim, crucible: &Crucible) {
+    // One word is about 2 tokens of prompt: half a second; ten words take 0.9 s.
+    let parent = format!("00-{TRACE}-{CLIENTS_SPAN}-01");
+    let first = traced(crucible, "repeat 10", &parent);
+    let second = async {
+        crucible_tests::engines::until(sim, "a load", |log| {
+            log.requests
+                .iter()
+                .any(|r| matches!(r.path.as_str(), "/api/chat" | "/api/generate"))
+        })
+        .await;
+        traced(crucible, "repeat 3", "junk").await
+    };
+    let (first, second) = tokio::join!(first, second);
+    assert!(first.done && second.done, "{} {}", first.text, second.text);
 }
 
 #[tokio::test]
@@ -161,46 +82,9 @@ async fn a_queued_loaded_streamed_request_is_a_trace_with_its_phases() {
         o.parallel = 1;
     })
     .await;
-    // One word is about 2 tokens of prompt: half a second; ten words take 0.9 s.
-    let parent = format!("00-{TRACE}-{CLIENTS_SPAN}-01");
-    let first = traced(&crucible, "repeat 10", &parent);
-    let second = async {
-        crucible_tests::engines::until(&sim, "a load", |log| {
-            log.requests
-                .iter()
-                .any(|r| matches!(r.path.as_str(), "/api/chat" | "/api/generate"))
-        })
-        .await;
-        traced(&crucible, "repeat 3", "junk").await
-    };
-    let (first, second) = tokio::join!(first, second);
-    assert!(first.done && second.done, "{} {}", first.text, second.text);
-
-    let mut lines = Vec::new();
-    collector.until(&mut lines, |lines| {
-        lines
-            .iter()
-            .filter(|line| line["name"] == "chat m:latest")
-            .count()
-            == 2
-    });
-    // The children of a request come with it.
-    collector.until(&mut lines, |lines| {
-        lines.iter().filter(|l| l["name"] == "generate").count() == 2
-    });
-    assert!(
-        lines
-            .iter()
-            .any(|l| l["path"] == "/v1/traces" && l["type"] == "application/x-protobuf")
-    );
-    let spans: Vec<&Value> = lines
-        .iter()
-        .filter(|line| line["name"].is_string())
-        .collect();
-    let root = spans
-        .iter()
-        .find(|s| s["parent"] == CLIENTS_SPAN)
-        .expect("the continued trace");
+    first_and_queued(&sim, &crucible).await;
+    let spans = Spans::of_requests(&collector, 2);
+    let root = spans.continued(CLIENTS_SPAN);
     assert_eq!(root["trace"], TRACE);
     assert_eq!(
         (&root["service"], &root["scope"]),
@@ -208,36 +92,20 @@ async fn a_queued_loaded_streamed_request_is_a_trace_with_its_phases() {
     );
     has_its_attributes(&root["attributes"]);
 
-    let child = |root: &Value, name: &str| -> Value {
-        let of_root = |s: &&&Value| s["parent"] == root["id"] && s["name"] == name;
-        let found = spans.iter().find(of_root);
-        let found = found.unwrap_or_else(|| panic!("no {name}: {spans:#?}"));
-        assert_eq!(found["trace"], root["trace"]);
-        for (inner, outer) in [
-            (&root["start"], &found["start"]),
-            (&found["end"], &root["end"]),
-        ] {
-            assert!(inner.as_f64() <= outer.as_f64(), "{found} {root}");
-        }
-        (**found).clone()
-    };
-    let (queue, load) = (child(root, "queue"), child(root, "load"));
-    let (prefill, generate) = (child(root, "prefill"), child(root, "generate"));
+    let (queue, load) = (spans.phase(root, "queue"), spans.phase(root, "load"));
+    let (prefill, generate) = (spans.phase(root, "prefill"), spans.phase(root, "generate"));
     // Busy machines are slow, not quick.
-    assert!((1.0..4.0).contains(&length(&load)), "{load}");
-    assert!(length(&queue) >= length(&load), "{queue}");
-    assert!((0.4..4.0).contains(&length(&prefill)), "{prefill}");
-    assert!((0.8..4.0).contains(&length(&generate)), "{generate}");
-    assert!(length(root) >= length(&queue) + length(&prefill) + length(&generate));
+    assert!((1.0..4.0).contains(&length(load)), "{load}");
+    assert!(length(queue) >= length(load), "{queue}");
+    assert!((0.4..4.0).contains(&length(prefill)), "{prefill}");
+    assert!((0.8..4.0).contains(&length(generate)), "{generate}");
+    assert!(length(root) >= length(queue) + length(prefill) + length(generate));
 
     // The other one waited for the first, in a trace of its own.
-    let other = spans
-        .iter()
-        .find(|s| s["name"] == "chat m:latest" && s["id"] != root["id"]);
-    let other = other.expect("another request");
+    let other = spans.other_request(root);
     assert_eq!(other["parent"], "");
     assert_ne!(other["trace"], TRACE);
-    let waited = child(other, "queue");
+    let waited = spans.phase(other, "queue");
     let until = generate["end"].as_f64().unwrap_or(0.0);
     assert!(
         waited["end"].as_f64().is_some_and(|end| end >= until - 0.1),

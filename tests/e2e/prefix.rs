@@ -67,6 +67,14 @@ async fn cached_tokens_are_told_everywhere() {
     }
 }
 
+/// The findings of prompts that are read again on every turn.
+async fn prompts_read_again(crucible: &Crucible) -> Vec<Value> {
+    let report = get(crucible, "/crucible/tunings").await.json;
+    let mut all = report["findings"].as_array().cloned().unwrap_or_default();
+    all.retain(|finding| finding["fault"] == "prompt_read_again");
+    all
+}
+
 #[tokio::test]
 async fn a_prompt_that_is_read_again_on_every_turn_is_told_with_its_place() {
     let usage = r#","usage":{"prompt_tokens":1000,"completion_tokens":1},"timings":{"cache_n":12,"prompt_n":988}"#;
@@ -77,13 +85,7 @@ async fn a_prompt_that_is_read_again_on_every_turn_is_told_with_its_place() {
         let send = send.header("user-agent", "pi/1.0");
         whole(send.send().await.expect("an answer")).await
     };
-    let findings = async || {
-        let report = get(&crucible, "/crucible/tunings").await.json;
-        let all = report["findings"].as_array().cloned().unwrap_or_default();
-        let own = all.into_iter();
-        own.filter(|finding| finding["fault"] == "prompt_read_again")
-            .collect::<Vec<_>>()
-    };
+    let findings = async || prompts_read_again(&crucible).await;
     for number in 1..=2 {
         let system = format!("It is 12:0{number}.");
         ask(number, &system, "/v1/chat/completions").await;

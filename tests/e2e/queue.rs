@@ -10,6 +10,56 @@ use crucible_tests::{
     clean::{Metrics, clean, queued, waiting},
     engines::{self, Trio, client, until},
 };
+use tokio::task::JoinSet;
+
+/// What one of many was told.
+struct Told {
+    status: u16,
+    /// The seconds of `Retry-After`.
+    retry: Option<u64>,
+    text: String,
+}
+
+impl Told {
+    /// The queue was full, and it is said when to come back.
+    fn was_sent_away(&self) {
+        let Self {
+            status,
+            retry,
+            text,
+        } = self;
+        assert_eq!(*status, 429, "{text}");
+        assert!(text.contains("queue_full"), "{text}");
+        assert!(
+            retry.is_some_and(|seconds| (1..=60).contains(&seconds)),
+            "{retry:?}"
+        );
+    }
+}
+
+/// Sends so many requests without waiting for one of them.
+fn at_once(crucible: &Crucible, count: usize) -> JoinSet<Told> {
+    let client = client();
+    let mut asked = JoinSet::new();
+    for _ in 0..count {
+        let send = client
+            .post(crucible.at("/v1/chat/completions"))
+            .json(&body("llama", "repeat 1"));
+        asked.spawn(async move {
+            let response = send.send().await.expect("an answer");
+            let retry = response
+                .headers()
+                .get("retry-after")
+                .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+            Told {
+                status: response.status().as_u16(),
+                retry,
+                text: response.text().await.expect("a body"),
+            }
+        });
+    }
+    asked
+}
 
 #[tokio::test]
 async fn a_thousand_at_once_are_two_running_ten_waiting_and_the_rest_refused() {
@@ -31,34 +81,15 @@ async fn a_thousand_at_once_are_two_running_ten_waiting_and_the_rest_refused() {
         open(&crucible, &body("llama", "repeat 100000")).await,
         open(&crucible, &body("llama", "repeat 100000")).await,
     ];
-    let client = client();
-    let mut others = tokio::task::JoinSet::new();
-    for _ in 0..998 {
-        let send = client
-            .post(crucible.at("/v1/chat/completions"))
-            .json(&body("llama", "repeat 1"));
-        others.spawn(async move {
-            let response = send.send().await.expect("an answer");
-            let retry = response
-                .headers()
-                .get("retry-after")
-                .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-            (
-                response.status().as_u16(),
-                retry,
-                response.text().await.expect("a body"),
-            )
-        });
-    }
+    let mut others = at_once(&crucible, 998);
     let began = Instant::now();
     for _ in 0..988 {
-        let (status, retry, text) = others.join_next().await.expect("one").expect("a task");
-        assert_eq!(status, 429, "{text}");
-        assert!(text.contains("queue_full"), "{text}");
-        assert!(
-            retry.is_some_and(|seconds| (1..=60).contains(&seconds)),
-            "{retry:?}"
-        );
+        others
+            .join_next()
+            .await
+            .expect("one")
+            .expect("a task")
+            .was_sent_away();
     }
     assert!(
         began.elapsed() < Duration::from_secs(30),
@@ -69,7 +100,7 @@ async fn a_thousand_at_once_are_two_running_ten_waiting_and_the_rest_refused() {
     assert_eq!(sim.log().peak_in_flight, 2);
     drop(holders);
     while let Some(answer) = others.join_next().await {
-        let (status, _, text) = answer.expect("a task");
+        let Told { status, text, .. } = answer.expect("a task");
         assert_eq!(status, 200, "{text}");
     }
     assert_eq!(sim.log().peak_in_flight, 2);

@@ -237,6 +237,54 @@ fn allowed() -> usize {
     text.parse().unwrap_or(usize::MAX)
 }
 
+/// So many connections that have had an answer and rest.
+async fn idle_connections(crucible: &Crucible, count: usize) -> Vec<TcpStream> {
+    let mut held = Vec::with_capacity(count);
+    for _ in 0..count {
+        let mut stream = healthz(crucible.addr()).await.expect("a connection");
+        let mut answer = [0_u8; 1024];
+        let n = tokio::io::AsyncReadExt::read(&mut stream, &mut answer)
+            .await
+            .expect("an answer");
+        assert!(answer[..n].starts_with(b"HTTP/1.1 200 "));
+        held.push(stream);
+    }
+    held
+}
+
+/// A new client is answered at once; it stays connected.
+async fn newcomer_is_answered(crucible: &Crucible) -> reqwest::Client {
+    let began = std::time::Instant::now();
+    let last = client();
+    let answer = last
+        .post(crucible.at("/v1/chat/completions"))
+        .json(&body("qwen", "repeat 1"))
+        .send()
+        .await
+        .expect("an answer");
+    assert_eq!(answer.status(), 200);
+    answer.text().await.expect("a whole answer");
+    assert!(
+        began.elapsed() < Duration::from_secs(30),
+        "{:?}",
+        began.elapsed()
+    );
+    last
+}
+
+/// A connection beyond the last place is answered, and the oldest idle one is closed for it.
+async fn next_takes_the_place_of(crucible: &Crucible, oldest: &mut TcpStream) -> TcpStream {
+    let mut next = healthz(crucible.addr()).await.expect("a connection");
+    let mut first = [0_u8; 15];
+    let answer = tokio::io::AsyncReadExt::read_exact(&mut next, &mut first);
+    let answer = timeout(QUIET, answer).await;
+    answer.expect("it is answered").expect("bytes");
+    assert_eq!(&first, b"HTTP/1.1 200 OK");
+    let gone = read(oldest, QUIET).await;
+    assert!(gone.closed, "{gone:?}");
+    next
+}
+
 #[tokio::test]
 async fn ten_thousand_idle_connections_take_less_than_100_mib_and_hurt_nobody() {
     // Some of this process's own are taken by the other tests that run beside this one.
@@ -252,16 +300,7 @@ async fn ten_thousand_idle_connections_take_less_than_100_mib_and_hurt_nobody() 
         "",
     );
     assert_eq!(post(&crucible, &body("qwen", "repeat 1")).await.status, 200);
-    let mut held = Vec::with_capacity(idle);
-    for _ in 0..idle {
-        let mut stream = healthz(crucible.addr()).await.expect("a connection");
-        let mut answer = [0_u8; 1024];
-        let n = tokio::io::AsyncReadExt::read(&mut stream, &mut answer)
-            .await
-            .expect("an answer");
-        assert!(answer[..n].starts_with(b"HTTP/1.1 200 "));
-        held.push(stream);
-    }
+    let mut held = idle_connections(&crucible, idle).await;
     let url = crucible
         .metrics_url()
         .expect("a second listener")
@@ -284,31 +323,8 @@ async fn ten_thousand_idle_connections_take_less_than_100_mib_and_hurt_nobody() 
     })
     .await;
     println!("{idle} idle connections, {resident} KiB");
-    // A new client takes the last place and is answered.
-    let began = std::time::Instant::now();
-    let last = client();
-    let answer = last
-        .post(crucible.at("/v1/chat/completions"))
-        .json(&body("qwen", "repeat 1"))
-        .send()
-        .await
-        .expect("an answer");
-    assert_eq!(answer.status(), 200);
-    answer.text().await.expect("a whole answer");
-    assert!(
-        began.elapsed() < Duration::from_secs(30),
-        "{:?}",
-        began.elapsed()
-    );
-    // The next one takes the place of the first.
-    let mut next = healthz(crucible.addr()).await.expect("a connection");
-    let mut first = [0_u8; 15];
-    let answer = tokio::io::AsyncReadExt::read_exact(&mut next, &mut first);
-    let answer = timeout(QUIET, answer).await;
-    answer.expect("it is answered").expect("bytes");
-    assert_eq!(&first, b"HTTP/1.1 200 OK");
-    let gone = read(&mut held[0], QUIET).await;
-    assert!(gone.closed, "{gone:?}");
+    let last = newcomer_is_answered(&crucible).await;
+    let next = next_takes_the_place_of(&crucible, &mut held[0]).await;
     assert_eq!(open().await, want + 1);
     drop((held, next, last));
     assert_eq!(get(&crucible, "/healthz").await.status, 200);

@@ -222,6 +222,45 @@ async fn thoughts_come_as_the_summary_of_a_reasoning_item_and_go_back() {
     }
 }
 
+/// The calls of one turn of the loop: two in parallel, one of a namespace; then one without a schema.
+fn are_the_calls_of_turn(turn: usize, calls: &[&Value], kind: &str) {
+    if turn == 1 {
+        assert_eq!(calls.len(), 1, "{kind}: {calls:?}");
+        assert_eq!(calls[0]["type"], "custom_tool_call");
+        assert_eq!(calls[0]["input"], "call tool patch", "{kind}");
+        return;
+    }
+    assert_eq!(calls.len(), 2, "{kind}: {calls:?}");
+    assert_eq!(
+        (&calls[0]["name"], calls[0].get("namespace")),
+        (&json!("list"), None)
+    );
+    assert_eq!(
+        (&calls[1]["name"], &calls[1]["namespace"]),
+        (&json!("read"), &json!("files"))
+    );
+    let arguments = calls[0]["arguments"].as_str().expect("a text");
+    assert!(
+        serde_json::from_str::<Value>(arguments)
+            .expect("JSON")
+            .is_object()
+    );
+}
+
+/// What an engine got for a turn is the beginning of what it got for the next.
+fn each_turn_begins_like_the_one_before(asked: &[Value], kind: &str) {
+    assert_eq!(asked.len(), 3, "{kind}");
+    for pair in asked.windows(2) {
+        let messages = |body: &Value| body["messages"].as_array().expect("messages").clone();
+        assert!(
+            messages(&pair[1]).starts_with(&messages(&pair[0])),
+            "{kind}"
+        );
+        assert_eq!(pair[0]["tools"], pair[1]["tools"], "{kind}");
+    }
+    assert_eq!(asked[0]["tools"].as_array().expect("tools").len(), 3);
+}
+
 #[tokio::test]
 async fn a_loop_of_three_turns_with_parallel_calls_and_namespaces() {
     let every = EveryKind::start("").await;
@@ -243,13 +282,10 @@ async fn a_loop_of_three_turns_with_parallel_calls_and_namespaces() {
                 "{kind}: {}",
                 events.text
             );
-            events.response()["output"]
-                .as_array()
-                .expect("items")
-                .clone()
+            let output = &events.response()["output"];
+            output.as_array().expect("items").clone()
         };
-        let mut turns = 0;
-        for next in ["call tool patch", "repeat 2", ""] {
+        for (turn, next) in ["call tool patch", "repeat 2", ""].into_iter().enumerate() {
             let output = ask(&input).await;
             input.extend(output.iter().cloned());
             for item in &output {
@@ -260,50 +296,15 @@ async fn a_loop_of_three_turns_with_parallel_calls_and_namespaces() {
                 };
                 input.push(json!({"type": answers, "call_id": item["call_id"], "output": "done"}));
             }
-            let calls: Vec<&Value> = output
-                .iter()
-                .filter(|item| item.get("call_id").is_some())
-                .collect();
-            match turns {
-                0 => {
-                    assert_eq!(calls.len(), 2, "{kind}: {output:?}");
-                    assert_eq!(
-                        (&calls[0]["name"], calls[0].get("namespace")),
-                        (&json!("list"), None)
-                    );
-                    assert_eq!(
-                        (&calls[1]["name"], &calls[1]["namespace"]),
-                        (&json!("read"), &json!("files"))
-                    );
-                    let arguments = calls[0]["arguments"].as_str().expect("a text");
-                    assert!(
-                        serde_json::from_str::<Value>(arguments)
-                            .expect("JSON")
-                            .is_object()
-                    );
-                }
-                1 => {
-                    assert_eq!(calls.len(), 1, "{kind}: {output:?}");
-                    assert_eq!(calls[0]["type"], "custom_tool_call");
-                    assert_eq!(calls[0]["input"], "call tool patch", "{kind}");
-                }
-                _ => assert_eq!(text(&Value::from(output)), "word0 word1", "{kind}"),
+            if turn < 2 {
+                let calls = output.iter().filter(|item| item.get("call_id").is_some());
+                are_the_calls_of_turn(turn, &calls.collect::<Vec<_>>(), kind);
+            } else {
+                assert_eq!(text(&Value::from(output)), "word0 word1", "{kind}");
             }
-            turns += 1;
             input.push(json!({"role": "user", "content": next}));
         }
-        // What the engine got for a turn is the beginning of what it got for the next.
-        let asked = asked(&every.engine(kind).log());
-        assert_eq!(asked.len(), 3, "{kind}");
-        for pair in asked.windows(2) {
-            let messages = |body: &Value| body["messages"].as_array().expect("messages").clone();
-            assert!(
-                messages(&pair[1]).starts_with(&messages(&pair[0])),
-                "{kind}"
-            );
-            assert_eq!(pair[0]["tools"], pair[1]["tools"], "{kind}");
-        }
-        assert_eq!(asked[0]["tools"].as_array().expect("tools").len(), 3);
+        each_turn_begins_like_the_one_before(&asked(&every.engine(kind).log()), kind);
     }
 }
 

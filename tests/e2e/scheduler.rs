@@ -40,6 +40,13 @@ struct Seen {
     refused: usize,
 }
 
+impl Seen {
+    fn add(&mut self, other: &Self) {
+        self.answers += other.answers;
+        self.refused += other.refused;
+    }
+}
+
 /// The first `FLOOD` clients never stop asking for their engine's first two models. Of the others
 /// half of the requests go to the client's own model and half to any: the same in every run.
 fn model_of(client: u64, turn: u64, models: &'static [&'static str]) -> &'static str {
@@ -230,6 +237,22 @@ async fn replay(crucible: &Crucible, granted: &[Value]) -> Value {
     serde_json::from_str(&out).expect("JSON")
 }
 
+/// Asks as all clients together until each has had its answers.
+async fn fifty_ask(url: &str) -> Seen {
+    let mut clients = tokio::task::JoinSet::new();
+    for client in 0..CLIENTS.0 {
+        clients.spawn(ask(url.to_owned(), client, &GPU));
+    }
+    for client in 0..CLIENTS.1 {
+        clients.spawn(ask(url.to_owned(), FLOOD + client, &CPU));
+    }
+    let mut all = Seen::default();
+    while let Some(seen) = clients.join_next().await {
+        all.add(&seen.expect("a client"));
+    }
+    all
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fifty_clients_are_served_with_few_loads_and_bounded_waits() {
     let mut gpu = Options::lmstudio(&GPU.map(|name| name));
@@ -257,18 +280,7 @@ async fn fifty_clients_are_served_with_few_loads_and_bounded_waits() {
         assert_eq!(answer.status, 200, "{}", answer.text);
         all.answers += 1;
     }
-    let mut clients = tokio::task::JoinSet::new();
-    for client in 0..CLIENTS.0 {
-        clients.spawn(ask(url.clone(), client, &GPU));
-    }
-    for client in 0..CLIENTS.1 {
-        clients.spawn(ask(url.clone(), FLOOD + client, &CPU));
-    }
-    while let Some(seen) = clients.join_next().await {
-        let seen = seen.expect("a client");
-        all.answers += seen.answers;
-        all.refused += seen.refused;
-    }
+    all.add(&fifty_ask(&url).await);
     let logs = [gpu.log(), cpu.log()];
     logs.iter().for_each(one_after_the_other);
 

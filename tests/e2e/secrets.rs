@@ -141,6 +141,31 @@ fn files(folder: &Path) -> String {
     all
 }
 
+async fn read_with(crucible: &Crucible, secret: &str, path: &str) -> String {
+    let request = client().get(crucible.at(path)).bearer_auth(secret);
+    let answer = request.send().await.expect("an answer");
+    answer.text().await.expect("text")
+}
+
+/// Switches the inspector on for so many minutes, or off.
+async fn switch(crucible: &Crucible, secret: &str, minutes: u8) {
+    let request = client()
+        .post(crucible.at("/crucible/inspect"))
+        .bearer_auth(secret)
+        .json(&json!({ "minutes": minutes }));
+    let answer = request.send().await.expect("an answer");
+    assert_eq!(answer.status().as_u16(), 200);
+}
+
+/// None of these texts is in a place, in any of its forms.
+fn has_none_of(place: &str, text: &str, never: &[&str]) {
+    for shown in never {
+        for form in forms(shown) {
+            assert!(!text.contains(&form), "{place}: {shown} in\n{text}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn an_inspector_that_was_on_leaves_no_prompt_and_never_has_a_key() {
     let engines = engines().await;
@@ -159,20 +184,8 @@ async fn an_inspector_that_was_on_leaves_no_prompt_and_never_has_a_key() {
         &[],
         &[("SECRET_OF_THE_TEST", TOKEN)],
     );
-    let get = async |path: &str| {
-        let request = client().get(crucible.at(path)).bearer_auth(secret);
-        let answer = request.send().await.expect("an answer");
-        answer.text().await.expect("text")
-    };
-    let switch = async |minutes: u8| {
-        let request = client().post(crucible.at("/crucible/inspect"));
-        let request = request
-            .bearer_auth(secret)
-            .json(&json!({ "minutes": minutes }));
-        let answer = request.send().await.expect("an answer");
-        assert_eq!(answer.status().as_u16(), 200);
-    };
-    switch(10).await;
+    let get = async |path: &str| read_with(&crucible, secret, path).await;
+    switch(&crucible, secret, 10).await;
     let mut kept = String::new();
     for (_, _, model) in &engines {
         talk(&crucible, secret, model).await;
@@ -192,7 +205,7 @@ async fn an_inspector_that_was_on_leaves_no_prompt_and_never_has_a_key() {
         let text = get(path).await;
         assert!(!text.contains(PROMPT) && !text.contains(SYSTEM), "{path}");
     }
-    switch(0).await;
+    switch(&crucible, secret, 0).await;
     logged(&crucible, "the inspector is off").await;
     let state = crucible.config().with_file_name("state");
     let mut left = vec![
@@ -208,10 +221,6 @@ async fn an_inspector_that_was_on_leaves_no_prompt_and_never_has_a_key() {
         left.push((path, get(path).await));
     }
     for (place, text) in left {
-        for shown in [PROMPT, SYSTEM, TOKEN, secret, "word0"] {
-            for form in forms(shown) {
-                assert!(!text.contains(&form), "{place}: {shown} in\n{text}");
-            }
-        }
+        has_none_of(place, &text, &[PROMPT, SYSTEM, TOKEN, secret, "word0"]);
     }
 }

@@ -95,42 +95,44 @@ async fn other() -> Sim {
     engines::start(Options::ollama(&["b=3GB"])).await
 }
 
+async fn answered(crucible: &Crucible, model: &str, kind: &str) {
+    let answer = post(crucible, &body(model, "repeat 1")).await;
+    assert_eq!(answer.status, 200, "{kind}");
+}
+
+/// Nothing of the other engine's model is loaded while a request waits for it and the silent one stands still.
+async fn waits_while_it_is_silent(crucible: &Crucible, other: &Sim, kind: &str) {
+    eventually("it waits", || async {
+        let state = get(crucible, "/crucible/state").await.json;
+        state["queue"]
+            .as_array()
+            .is_some_and(|q| !q.is_empty())
+            .then_some(())
+    })
+    .await;
+    // Some polls more, in which nothing may change.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let state = pool(crucible).await;
+    assert_eq!(holds(&state), ["silent"], "{kind}: {state}");
+    assert!(
+        state["used_bytes"].as_u64() >= Some(3_000_000_000),
+        "{kind}: {state}"
+    );
+    assert_eq!(other.log().loads.len(), 0, "{kind}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_stopped_engine_holds_counts_until_it_goes_on_or_is_gone() {
     for kind in ["lmstudio", "ollama"] {
         let mut silent = Process::start(kind);
         let other = other().await;
         let crucible = Crucible::start(&together(kind, &silent.url, &other.url()));
-        assert_eq!(
-            post(&crucible, &body("a", "repeat 1")).await.status,
-            200,
-            "{kind}"
-        );
+        answered(&crucible, "a", kind).await;
         silent.signal("STOP");
         is(&crucible, "down").await;
-
-        let ask = || {
-            let send = client().post(crucible.at("/v1/chat/completions"));
-            tokio::spawn(send.json(&body("b", "repeat 1")).send())
-        };
-        let waits = ask();
-        eventually("it waits", || async {
-            let state = get(&crucible, "/crucible/state").await.json;
-            state["queue"]
-                .as_array()
-                .is_some_and(|q| !q.is_empty())
-                .then_some(())
-        })
-        .await;
-        // Some polls more, in which nothing may change.
-        tokio::time::sleep(Duration::from_secs(3)).await;
-        let state = pool(&crucible).await;
-        assert_eq!(holds(&state), ["silent"], "{kind}: {state}");
-        assert!(
-            state["used_bytes"].as_u64() >= Some(3_000_000_000),
-            "{kind}: {state}"
-        );
-        assert_eq!(other.log().loads.len(), 0, "{kind}");
+        let send = client().post(crucible.at("/v1/chat/completions"));
+        let waits = tokio::spawn(send.json(&body("b", "repeat 1")).send());
+        waits_while_it_is_silent(&crucible, &other, kind).await;
         assert!(!waits.is_finished(), "{kind}");
 
         silent.signal("CONT");
@@ -146,11 +148,7 @@ async fn what_a_stopped_engine_holds_counts_until_it_goes_on_or_is_gone() {
 
         // Once more, and now it does not come back.
         is(&crucible, "up").await;
-        assert_eq!(
-            post(&crucible, &body("a", "repeat 1")).await.status,
-            200,
-            "{kind}"
-        );
+        answered(&crucible, "a", kind).await;
         assert_eq!(other.log().unloads.len(), 1, "{kind}");
         silent.signal("STOP");
         is(&crucible, "down").await;
@@ -161,11 +159,7 @@ async fn what_a_stopped_engine_holds_counts_until_it_goes_on_or_is_gone() {
             holds(&pool(&crucible).await).is_empty().then_some(())
         })
         .await;
-        assert_eq!(
-            post(&crucible, &body("b", "repeat 1")).await.status,
-            200,
-            "{kind}"
-        );
+        answered(&crucible, "b", kind).await;
     }
 }
 

@@ -195,7 +195,7 @@ async fn an_unknown_model_is_told_with_what_to_ask_for_instead() {
 }
 
 #[tokio::test]
-async fn a_budget_or_a_key_is_named_with_what_to_do() {
+async fn a_budget_is_named_with_what_to_do() {
     let mut slow = Options::lmstudio(&["qwen=1GB"]);
     slow.prefill = 1;
     let slow = start(slow).await;
@@ -232,6 +232,10 @@ async fn a_budget_or_a_key_is_named_with_what_to_do() {
         );
         assert!(answer.message().contains(part), "{}", answer.text);
     }
+}
+
+#[tokio::test]
+async fn a_missing_key_and_one_over_its_rate_are_named_with_what_to_do() {
     let (_, out, _) = Crucible::command(&["key", "new"], "");
     let block = &out[out.find("[[key]]").expect("a block")..];
     let secret = out

@@ -78,6 +78,26 @@ async fn counted(crucible: &Crucible, by: &str, requests: u64) -> UsageDoc {
     .await
 }
 
+/// The account by one of its keys has these tokens of prompts and of answers, and divides the time of the pool.
+async fn accounts_for(crucible: &Crucible, by: &str, expected: &BTreeMap<String, (u64, u64)>) {
+    let account = account(crucible, by).await;
+    let rows = account.rows.iter();
+    let found: BTreeMap<String, (u64, u64)> = rows
+        .map(|row| {
+            let name = row.name.clone().expect("a name");
+            (name, (row.prompt_tokens, row.output_tokens))
+        })
+        .collect();
+    assert_eq!(&found, expected, "{by}");
+    assert_eq!((account.all.failed, account.all.left), (0, 0));
+    let held: f64 = account
+        .rows
+        .iter()
+        .filter_map(|row| row.pools_s.get("gpu"))
+        .sum();
+    assert!((held - account.all.pools_s["gpu"]).abs() < 1e-6 && held > 0.0);
+}
+
 #[tokio::test]
 async fn the_account_is_what_the_clients_were_told() {
     let sim = start(Options::lmstudio(&["one=4GB", "two=4GB"])).await;
@@ -118,22 +138,7 @@ async fn the_account_is_what_the_clients_were_told() {
         ("client", expected(|who| who.1.to_owned())),
         ("model", expected(|who| who.2.clone())),
     ] {
-        let account = account(&crucible, by).await;
-        let rows = account.rows.iter();
-        let found: BTreeMap<String, (u64, u64)> = rows
-            .map(|row| {
-                let name = row.name.clone().expect("a name");
-                (name, (row.prompt_tokens, row.output_tokens))
-            })
-            .collect();
-        assert_eq!(found, expected, "{by}");
-        assert_eq!((account.all.failed, account.all.left), (0, 0));
-        let held: f64 = account
-            .rows
-            .iter()
-            .filter_map(|row| row.pools_s.get("gpu"))
-            .sum();
-        assert!((held - account.all.pools_s["gpu"]).abs() < 1e-6 && held > 0.0);
+        accounts_for(&crucible, by, &expected).await;
     }
     let days = account(&crucible, "day").await;
     let requests: u64 = days.rows.iter().map(|row| row.requests).sum();
@@ -303,6 +308,50 @@ async fn what_cannot_be_read_is_said_and_a_log_that_was_cut_is_read_up_to_there(
     assert_eq!((code, out.trim()), (0, "no request in this period"));
 }
 
+fn is_told_to_wait_until_midnight(refused: &Whole) {
+    assert_eq!(refused.code(), "rate_limited");
+    let message = refused.message();
+    for part in ["key 'laptop'", "may use 10", "tokens_per_day", " 00:00 "] {
+        assert!(message.contains(part), "{part}: {message}");
+    }
+    let wait: u64 = refused
+        .header(RETRY_AFTER.as_str())
+        .parse()
+        .expect("seconds");
+    // A day is at most 25 hours long; the seconds go down from look to look.
+    assert!(wait > 0 && wait <= 25 * 3600, "{wait}");
+    assert_eq!(refused.json["error"]["retry_after"], wait);
+    let zone = jiff::tz::TimeZone::system();
+    let now = jiff::Timestamp::now().to_zoned_datetime(zone);
+    let midnight = now.tomorrow().and_then(|next| next.start_of_day());
+    let left = midnight
+        .expect("a day")
+        .timestamp()
+        .duration_since(now.timestamp());
+    let left = u64::try_from(left.as_secs()).expect("a time ahead");
+    assert!(
+        wait.abs_diff(left) < 60,
+        "{wait} s, and {left} s are left of the day"
+    );
+}
+
+/// The refusal is in the log with its key, and without a time or tokens of an answer.
+async fn is_logged_without_tokens(crucible: &Crucible) {
+    let line = eventually("the line of the refusal", || async {
+        let log = crucible.log();
+        let mut lines = log.lines();
+        lines
+            .find(|line| line.contains("status=429"))
+            .map(str::to_owned)
+    })
+    .await;
+    assert!(line.contains("key=\"laptop\""), "{line}");
+    assert!(
+        !line.contains("queue_s") && !line.contains("tokens="),
+        "{line}"
+    );
+}
+
 #[tokio::test]
 async fn a_key_over_its_tokens_of_the_day_waits_for_the_next_one_also_after_a_restart() {
     let sim = start(Options::lmstudio(&["one=4GB"])).await;
@@ -324,43 +373,8 @@ async fn a_key_over_its_tokens_of_the_day_waits_for_the_next_one_also_after_a_re
             (answer.status == 429).then_some(answer)
         })
         .await;
-        assert_eq!(refused.code(), "rate_limited");
-        let message = refused.message();
-        for part in ["key 'laptop'", "may use 10", "tokens_per_day", " 00:00 "] {
-            assert!(message.contains(part), "{part}: {message}");
-        }
-        let wait: u64 = refused
-            .header(RETRY_AFTER.as_str())
-            .parse()
-            .expect("seconds");
-        // A day is at most 25 hours long; the seconds go down from look to look.
-        assert!(wait > 0 && wait <= 25 * 3600, "{wait}");
-        assert_eq!(refused.json["error"]["retry_after"], wait);
-        let zone = jiff::tz::TimeZone::system();
-        let now = jiff::Timestamp::now().to_zoned_datetime(zone);
-        let midnight = now.tomorrow().and_then(|next| next.start_of_day());
-        let left = midnight
-            .expect("a day")
-            .timestamp()
-            .duration_since(now.timestamp());
-        let left = u64::try_from(left.as_secs()).expect("a time ahead");
-        assert!(
-            wait.abs_diff(left) < 60,
-            "{wait} s, and {left} s are left of the day"
-        );
-        let line = eventually("the line of the refusal", || async {
-            let log = crucible.log();
-            let mut lines = log.lines();
-            lines
-                .find(|line| line.contains("status=429"))
-                .map(str::to_owned)
-        })
-        .await;
-        assert!(line.contains("key=\"laptop\""), "{line}");
-        assert!(
-            !line.contains("queue_s") && !line.contains("tokens="),
-            "{line}"
-        );
+        is_told_to_wait_until_midnight(&refused);
+        is_logged_without_tokens(&crucible).await;
         let other = ask(&crucible, "build", "curl", "one", "repeat 1").await;
         assert_eq!(other.status, 200, "{}", other.text);
         let list = client()

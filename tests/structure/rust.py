@@ -122,7 +122,7 @@ class Function:
 
 FUNCTION = re.compile(r"\bfn\s+(\w+)")
 TABLE = re.compile(r"(?:\bin|[=&(!;{}])\s*(\[)")
-ROWS = 5
+ROWS = 4
 
 
 def functions(code):

@@ -82,22 +82,25 @@ fn record(model: &str) -> RequestRecord<'_> {
     }
 }
 
-fn engine(name: &str, models: &[String], loaded: &[String]) -> EngineView {
-    let resident = |model: &String| ResidentView {
+fn resident(model: &str) -> ResidentView {
+    ResidentView {
         info: ResidentInfo {
             bytes: Some(1_000),
             expires_at: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(900)),
-            ..ResidentInfo::named(model.as_str().into(), ModelKind::Generation)
+            ..ResidentInfo::named(model.into(), ModelKind::Generation)
         },
         tuple: None,
         active: 0,
         idle: Duration::ZERO,
         pinned: false,
         owned: true,
-    };
-    let model = |id: &String| ModelInfo {
-        id: id.as_str().into(),
-        runner: id.as_str().into(),
+    }
+}
+
+fn model(id: &str) -> ModelInfo {
+    ModelInfo {
+        id: id.into(),
+        runner: id.into(),
         load: Arc::default(),
         via: Arc::default(),
         names: Arc::default(),
@@ -111,7 +114,10 @@ fn engine(name: &str, models: &[String], loaded: &[String]) -> EngineView {
         cloud: false,
         created: None,
         metadata: Arc::default(),
-    };
+    }
+}
+
+fn engine(name: &str, models: &[String], loaded: &[String]) -> EngineView {
     EngineView {
         name: name.into(),
         kind: EngineKind::Ollama,
@@ -136,8 +142,8 @@ fn engine(name: &str, models: &[String], loaded: &[String]) -> EngineView {
         models_limit: Some(2),
         ttl: None,
         limit: Some(Ok(8_000)),
-        models: Arc::new(models.iter().map(model).collect()),
-        residents: loaded.iter().map(resident).collect(),
+        models: Arc::new(models.iter().map(|name| model(name)).collect()),
+        residents: loaded.iter().map(|name| resident(name)).collect(),
         permits: 2,
         queue_limit: 10,
         queued: 3,

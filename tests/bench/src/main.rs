@@ -115,26 +115,46 @@ fn main() -> anyhow::Result<ExitCode> {
     })
 }
 
+/// Fails where the machine cannot measure: another system, a tool that is missing, a single core.
+fn machine_suffices() -> anyhow::Result<()> {
+    ensure!(
+        cfg!(target_os = "linux"),
+        "the benchmark reads /proc, so it needs Linux"
+    );
+    for tool in ["taskset", "chrt", "setpriv"] {
+        ensure!(
+            on_path(tool),
+            "{tool} is missing (Debian: apt install util-linux)"
+        );
+    }
+    let cores = std::thread::available_parallelism()?.get();
+    ensure!(
+        cores > 1,
+        "two cores are needed: one for load and upstream, one for the subject"
+    );
+    Ok(())
+}
+
+// === impl Results ===
+
+impl Results {
+    /// Notes the time to readiness and the memory of a subject that has just started.
+    fn started(&mut self, subject: &Subject) {
+        if subject.kind == BenchSubject::Direct {
+            return;
+        }
+        let ready = self.ready.entry(subject.kind).or_default();
+        ready.push(subject.ready.as_secs_f64());
+        let idle = self.idle.entry(subject.kind).or_default();
+        idle.push(rss(&subject.pids) as f64);
+    }
+}
+
 // === impl Cli ===
 
 impl Cli {
     async fn measure(&self) -> anyhow::Result<ExitCode> {
-        ensure!(
-            cfg!(target_os = "linux"),
-            "the benchmark reads /proc, so it needs Linux"
-        );
-        for tool in ["taskset", "chrt", "setpriv"] {
-            ensure!(
-                on_path(tool),
-                "{tool} is missing (Debian: apt install util-linux)"
-            );
-        }
-        let cores = std::thread::available_parallelism()?.get();
-        ensure!(
-            cores > 1,
-            "two cores are needed: one for load and upstream, one for the subject"
-        );
-
+        machine_suffices()?;
         let crucible = self.binary().await?;
         let _awake = if self.no_awake {
             None
@@ -145,11 +165,7 @@ impl Cli {
         let mut command = pinned(LOAD_CORE, &this);
         command.arg("upstream");
         let (upstream, address, _stdout) = start_listening(command).await.context("upstream")?;
-        let upstream = (
-            address,
-            upstream.id().context("the upstream ended")?,
-            upstream,
-        );
+        let pid = upstream.id().context("the upstream ended")?;
 
         let rounds = self.rounds.unwrap_or(if self.quick { 2 } else { 5 });
         let mut results = Results::default();
@@ -157,20 +173,8 @@ impl Cli {
             for cases in [&[Case::Idle1000][..], &Case::LOADED] {
                 let mut subjects = Vec::new();
                 for kind in &self.subjects {
-                    let subject =
-                        Subject::start(*kind, &upstream.0, upstream.1, crucible.as_deref()).await?;
-                    if *kind != BenchSubject::Direct {
-                        results
-                            .ready
-                            .entry(*kind)
-                            .or_default()
-                            .push(subject.ready.as_secs_f64());
-                        results
-                            .idle
-                            .entry(*kind)
-                            .or_default()
-                            .push(rss(&subject.pids) as f64);
-                    }
+                    let subject = Subject::start(*kind, &address, pid, crucible.as_deref()).await?;
+                    results.started(&subject);
                     subjects.push(subject);
                 }
                 for case in cases.iter().filter(|case| self.cases.contains(case)) {
@@ -190,6 +194,7 @@ impl Cli {
                 }
             }
         }
+        drop(upstream);
         self.report(&results, rounds)
     }
 

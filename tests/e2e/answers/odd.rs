@@ -119,26 +119,19 @@ pub(super) fn joined(text: &str) -> Vec<[String; 3]> {
 
 #[tokio::test]
 async fn pieces_of_calls_find_their_call_however_they_are_numbered() {
-    let first = |more: Value| {
-        let mut call = json!({ "type": "function", "function": { "name": "f", "arguments": "{" } });
-        call.as_object_mut()
-            .expect("it")
-            .extend(more.as_object().expect("it").clone());
+    let with = |mut call: Value, more: Value| {
+        let more = more.as_object().expect("an object").clone();
+        call.as_object_mut().expect("an object").extend(more);
         call
     };
-    let rest = |more: Value| {
-        let mut call = json!({ "function": { "arguments": "}" } });
-        call.as_object_mut()
-            .expect("it")
-            .extend(more.as_object().expect("it").clone());
-        call
+    let first = |more| {
+        let function = json!({ "name": "f", "arguments": "{" });
+        with(json!({ "type": "function", "function": function }), more)
     };
-    let whole = |more: Value| {
-        let mut call = json!({ "type": "function", "function": { "name": "g", "arguments": { "reasoning": "x" } } });
-        call.as_object_mut()
-            .expect("it")
-            .extend(more.as_object().expect("it").clone());
-        call
+    let rest = |more| with(json!({ "function": { "arguments": "}" } }), more);
+    let whole = |more| {
+        let function = json!({ "name": "g", "arguments": { "reasoning": "x" } });
+        with(json!({ "type": "function", "function": function }), more)
     };
     for (what, pieces) in [
         (

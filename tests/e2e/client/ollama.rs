@@ -4,9 +4,42 @@ use crucible_tests::{
     Crucible,
     engines::{EveryKind, Troubled},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{anthropic::loop_of_three, run_script};
+
+/// What the client read of one model's answers.
+fn answers_as_the_client_expects(told: &Value, model: &str) {
+    let of = |what: &str| &told[model][what];
+    let ended = |reason: &str, count: u64| json!([true, reason, count, true]);
+    let words = "word0 word1 word2";
+    // Four of the tokens are thoughts.
+    assert_eq!(
+        of("whole"),
+        &json!([model, words, ended("stop", 7)]),
+        "{told}"
+    );
+    let streamed = json!(["word0 word1 word2 word3", 1, ended("stop", 8), [model]]);
+    assert_eq!(of("streamed"), &streamed, "{told}");
+    assert_eq!(of("thinking"), true, "{told}");
+    assert_eq!(of("length"), "length", "{told}");
+    assert_eq!(of("generated"), "word0 word1", "{told}");
+    assert_eq!(of("generated stream"), &json!([words, "stop"]), "{told}");
+    assert_eq!(of("raw"), "word0 word1", "{told}");
+    assert_eq!(of("async"), "word0 word1", "{told}");
+    assert_eq!(of("schema"), "int", "{told}");
+    assert_eq!(of("image"), "word0", "{told}");
+    let reasons = json!([[1, "stop"], [1, "stop"], [0, "stop"]]);
+    assert_eq!(of("loop"), &json!([reasons, "Found wc: 7"]), "{told}");
+    assert_eq!(
+        (of("load"), of("unload")),
+        (&json!("load"), &json!("unload"))
+    );
+    assert_eq!(of("no option")["status"], 400, "{told}");
+    let text = of("no option")["text"].as_str().expect("a text");
+    assert!(text.contains("options.temperature"), "{text}");
+    assert_eq!(of("too long")["status"], 400, "{told}");
+}
 
 #[tokio::test]
 async fn ollamas_python_client_is_served() {
@@ -33,35 +66,7 @@ async fn ollamas_python_client_is_served() {
         .await
         .expect("the client runs");
     for model in models {
-        let of = |what: &str| &told[model][what];
-        let ended = |reason: &str, count: u64| json!([true, reason, count, true]);
-        let words = "word0 word1 word2";
-        // Four of the tokens are thoughts.
-        assert_eq!(
-            of("whole"),
-            &json!([model, words, ended("stop", 7)]),
-            "{told}"
-        );
-        let streamed = json!(["word0 word1 word2 word3", 1, ended("stop", 8), [model]]);
-        assert_eq!(of("streamed"), &streamed, "{told}");
-        assert_eq!(of("thinking"), true, "{told}");
-        assert_eq!(of("length"), "length", "{told}");
-        assert_eq!(of("generated"), "word0 word1", "{told}");
-        assert_eq!(of("generated stream"), &json!([words, "stop"]), "{told}");
-        assert_eq!(of("raw"), "word0 word1", "{told}");
-        assert_eq!(of("async"), "word0 word1", "{told}");
-        assert_eq!(of("schema"), "int", "{told}");
-        assert_eq!(of("image"), "word0", "{told}");
-        let reasons = json!([[1, "stop"], [1, "stop"], [0, "stop"]]);
-        assert_eq!(of("loop"), &json!([reasons, "Found wc: 7"]), "{told}");
-        assert_eq!(
-            (of("load"), of("unload")),
-            (&json!("load"), &json!("unload"))
-        );
-        assert_eq!(of("no option")["status"], 400, "{told}");
-        let text = of("no option")["text"].as_str().expect("a text");
-        assert!(text.contains("options.temperature"), "{text}");
-        assert_eq!(of("too long")["status"], 400, "{told}");
+        answers_as_the_client_expects(&told, model);
     }
     for model in ["studio-embed", "ollama-embed", "other-embed"] {
         assert_eq!(told[model], json!([[1, 2, 8], true, 8]), "{told}");

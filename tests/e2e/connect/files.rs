@@ -2,52 +2,56 @@
 
 use std::path::Path;
 
+use crucible_tests::person::Person;
+
 use super::running;
 
+/// A file of Codex that its user keeps, with Crucible put in.
+const MINE: &str = "# mine\nmodel = \"gpt\"\n\n[tui]\ntheme = 'x'\n";
+const CODEX: &str = ".codex/config.toml";
+
+async fn codex(person: &Person, args: &[&str]) {
+    let all = [&["connect", "codex"], args].concat();
+    let run = person.run(&all).await;
+    assert_eq!(run.code, 0, "{run:?}");
+}
+
 #[tokio::test]
-async fn what_the_user_changed_since_is_kept_or_the_undo_is_refused() {
+async fn what_the_user_changed_beside_it_is_kept_by_the_next_apply_and_the_undo() {
     let (_sim, _crucible, person) = running("").await;
-    let before = "# mine\nmodel = \"gpt\"\n\n[tui]\ntheme = 'x'\n";
-    let path = person.write(".codex/config.toml", before);
+    let path = person.write(CODEX, MINE);
     let read = || std::fs::read_to_string(&path).expect("text");
-    assert_eq!(person.run(&["connect", "codex", "--apply"]).await.code, 0);
-    person.write(
-        ".codex/config.toml",
-        &read().replace("[tui]", "[tui] # looks"),
-    );
-    let again = person
-        .run(&["connect", "codex", "--model", "other", "--apply"])
-        .await;
-    assert_eq!(again.code, 0, "{again:?}");
+    codex(&person, &["--apply"]).await;
+    person.write(CODEX, &read().replace("[tui]", "[tui] # looks"));
+    codex(&person, &["--model", "other", "--apply"]).await;
     assert!(
         read().contains("# looks") && read().contains("model = \"other\""),
         "{}",
         read()
     );
-    person.write(".codex/config.toml", &format!("# top\n{}", read()));
+    person.write(CODEX, &format!("# top\n{}", read()));
     let undone = person.run(&["connect", "codex", "--undo"]).await;
     assert_eq!(undone.code, 0, "{undone:?}");
     assert!(
         undone.out.contains("what was changed there since is kept"),
         "{undone:?}"
     );
-    assert_eq!(
-        read(),
-        format!("# top\n{}", before.replace("[tui]", "[tui] # looks"))
-    );
-    assert_eq!(
-        person
-            .run(&["connect", "codex", "--model", "qwen", "--apply"])
-            .await
-            .code,
-        0
-    );
-    // What the client itself writes, directly below, and a value of the user's own.
+    let looks = MINE.replace("[tui]", "[tui] # looks");
+    assert_eq!(read(), format!("# top\n{looks}"));
+}
+
+/// The client itself writes directly below, and a value that was put in has become the user's own.
+#[tokio::test]
+async fn what_the_client_wrote_and_a_value_of_the_users_own_are_kept_by_the_undo() {
+    let (_sim, _crucible, person) = running("").await;
+    let looks = MINE.replace("[tui]", "[tui] # looks");
+    let path = person.write(CODEX, &format!("# top\n{looks}"));
+    let read = || std::fs::read_to_string(&path).expect("text");
+    codex(&person, &["--model", "qwen", "--apply"]).await;
     let changed = read().replace("model = \"qwen\"", "model = \"theirs\"");
     let trusted = "\n[projects.\"/work\"]\ntrust_level = \"trusted\"\n";
-    person.write(".codex/config.toml", &format!("{changed}{trusted}"));
-    let undone = person.run(&["connect", "codex", "--undo"]).await;
-    assert_eq!(undone.code, 0, "{undone:?}");
+    person.write(CODEX, &format!("{changed}{trusted}"));
+    codex(&person, &["--undo"]).await;
     let left = read();
     assert!(
         left.contains("model = \"theirs\"") && left.ends_with(trusted),
@@ -61,9 +65,16 @@ async fn what_the_user_changed_since_is_kept_or_the_undo_is_refused() {
         left.contains("# top") && left.contains("[tui] # looks"),
         "{left}"
     );
-    assert_eq!(person.run(&["connect", "codex", "--apply"]).await.code, 0);
+}
+
+#[tokio::test]
+async fn a_file_that_was_broken_since_is_refused_and_not_written() {
+    let (_sim, _crucible, person) = running("").await;
+    let path = person.write(CODEX, MINE);
+    let read = || std::fs::read_to_string(&path).expect("text");
+    codex(&person, &["--apply"]).await;
     let broken = read().replace("model_provider = \"crucible\"", "model_provider = [");
-    person.write(".codex/config.toml", &broken);
+    person.write(CODEX, &broken);
     for args in [
         &["connect", "codex", "--undo"][..],
         &["connect", "codex", "--apply"],

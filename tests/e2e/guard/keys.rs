@@ -188,6 +188,38 @@ async fn the_engines_token_reaches_the_engine_and_the_clients_key_never_does() {
     }
 }
 
+/// What a broken body, a wrong key and the pages of Crucible itself are answered with.
+async fn told_elsewhere(crucible: &Crucible, key: &str, secret: &str) -> String {
+    let mut seen = String::new();
+    let broken = format!("{{\"model\": \"qwen\", \"messages\": [\"{secret}");
+    let answer = ask(
+        crucible,
+        Method::POST,
+        "/v1/chat/completions",
+        &[("x-api-key", key)],
+        &broken,
+    )
+    .await;
+    assert_eq!(answer.status, 400);
+    seen.push_str(&answer.text);
+    let answer = ask(
+        crucible,
+        Method::GET,
+        &format!("/v1/models?token={secret}"),
+        &[("authorization", &format!("Bearer {secret}"))],
+        "",
+    )
+    .await;
+    assert_eq!(answer.status, 401);
+    seen.push_str(&answer.text);
+    for path in ["/metrics", "/crucible/state", "/crucible/tunings"] {
+        let answer = ask(crucible, Method::GET, path, &[("x-api-key", key)], "").await;
+        assert_eq!(answer.status, 200, "{path}");
+        seen.push_str(&answer.text);
+    }
+    seen
+}
+
 #[tokio::test]
 async fn a_secret_is_in_no_log_metric_error_or_state() {
     const SECRET: &str = "canary7f3a91";
@@ -229,32 +261,7 @@ async fn a_secret_is_in_no_log_metric_error_or_state() {
                 .filter_map(|value| value.to_str().ok()),
         );
     }
-    let broken = format!("{{\"model\": \"qwen\", \"messages\": [\"{SECRET}");
-    let answer = ask(
-        crucible,
-        Method::POST,
-        "/v1/chat/completions",
-        &[("x-api-key", &key)],
-        &broken,
-    )
-    .await;
-    assert_eq!(answer.status, 400);
-    seen.push_str(&answer.text);
-    let answer = ask(
-        crucible,
-        Method::GET,
-        &format!("/v1/models?token={SECRET}"),
-        &[("authorization", &format!("Bearer {SECRET}"))],
-        "",
-    )
-    .await;
-    assert_eq!(answer.status, 401);
-    seen.push_str(&answer.text);
-    for path in ["/metrics", "/crucible/state", "/crucible/tunings"] {
-        let answer = ask(crucible, Method::GET, path, &[("x-api-key", &key)], "").await;
-        assert_eq!(answer.status, 200, "{path}");
-        seen.push_str(&answer.text);
-    }
+    seen.push_str(&told_elsewhere(crucible, &key, SECRET).await);
     seen.push_str(&crucible.log());
     assert!(seen.contains("request"), "the log was read");
     for secret in [SECRET, key.as_str()] {

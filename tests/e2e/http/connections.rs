@@ -164,6 +164,34 @@ async fn the_connection_that_was_idle_for_longest_makes_room_for_a_new_one() {
     assert!(told(&edge) >= 1, "{}", edge.crucible.log());
 }
 
+async fn health_is_answered(edge: &Edge) {
+    for path in ["/healthz", "/readyz", "/metrics"] {
+        let ask = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        let answer = edge.say(&ask).await;
+        assert_eq!(answer.status(), 200, "{path}: {}", answer.text);
+        assert!(answer.closed, "{path}");
+    }
+}
+
+/// Each is told to come back, and a second request behind it is not read.
+async fn newcomers_are_refused(edge: &Edge) {
+    let models = "GET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    for ask in [chat(""), models.to_owned()] {
+        // Behind it a second request, which nobody is to answer.
+        let answer = edge.say(&(ask + &chat(""))).await;
+        assert_eq!(statuses(&answer.text), [503], "{}", answer.text);
+        assert!(answer.closed, "{}", answer.text);
+        assert!(
+            answer.text.contains("retry-after: 1\r\n"),
+            "{}",
+            answer.text
+        );
+        assert!(answer.text.contains("x-request-id: "), "{}", answer.text);
+        let code = &json_of(&answer.text)["error"]["code"];
+        assert_eq!(code, "too_many_connections", "{}", answer.text);
+    }
+}
+
 #[tokio::test]
 async fn where_no_connection_is_idle_a_newcomer_is_told_so_and_health_is_answered() {
     let mut options = Options::lmstudio(&["qwen=1GB"]);
@@ -194,27 +222,8 @@ async fn where_no_connection_is_idle_a_newcomer_is_told_so_and_health_is_answere
             held = hold(&edge, 2, slow, false).await;
         }
         let before = told(&edge);
-        for path in ["/healthz", "/readyz", "/metrics"] {
-            let ask = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
-            let answer = edge.say(&ask).await;
-            assert_eq!(answer.status(), 200, "{path}: {}", answer.text);
-            assert!(answer.closed, "{path}");
-        }
-        let models = "GET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n";
-        for ask in [chat(""), models.to_owned()] {
-            // Behind it a second request, which nobody is to answer.
-            let answer = edge.say(&(ask + &chat(""))).await;
-            assert_eq!(statuses(&answer.text), [503], "{}", answer.text);
-            assert!(answer.closed, "{}", answer.text);
-            assert!(
-                answer.text.contains("retry-after: 1\r\n"),
-                "{}",
-                answer.text
-            );
-            assert!(answer.text.contains("x-request-id: "), "{}", answer.text);
-            let code = &json_of(&answer.text)["error"]["code"];
-            assert_eq!(code, "too_many_connections", "{}", answer.text);
-        }
+        health_is_answered(&edge).await;
+        newcomers_are_refused(&edge).await;
         // Silent ones beyond the bound keep nobody out.
         let mut silent = Vec::new();
         for _ in 0..100 {

@@ -234,7 +234,7 @@ async fn with_keys_it_needs_one_and_requests_without_one_are_not_kept() {
 }
 
 #[tokio::test]
-async fn the_second_listener_has_none_of_it_and_wrong_switches_are_told() {
+async fn the_second_listener_has_none_of_it() {
     let sim = start(Options::lmstudio(&["one=1GB"])).await;
     let crucible = Crucible::start(&format!(
         "metrics_listen = \"127.0.0.1:0\"\n{}",
@@ -253,6 +253,11 @@ async fn the_second_listener_has_none_of_it_and_wrong_switches_are_told() {
             answer.text
         );
     }
+}
+
+#[tokio::test]
+async fn wrong_switches_are_told() {
+    let (_sim, crucible) = one().await;
     for (minutes, message) in [
         (61.0, "minutes must be between 0 and 60"),
         (-1.0, "minutes must be"),
@@ -288,6 +293,11 @@ async fn the_second_listener_has_none_of_it_and_wrong_switches_are_told() {
             said.text
         );
     }
+}
+
+#[tokio::test]
+async fn a_request_that_is_not_kept_is_told_with_the_reason() {
+    let (_sim, crucible) = one().await;
     let off = get(&crucible, "/crucible/inspect/last").await;
     assert_eq!(off.status, 404);
     assert!(off.message().contains("is off"), "{}", off.text);

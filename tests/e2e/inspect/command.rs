@@ -66,37 +66,27 @@ async fn it_shows_each_part_of_a_request() {
         assert!(all.contains(part), "{part} in\n{all}");
     }
     // A body is written as it is, without a line feed of the command's own.
-    assert_eq!(
-        show(&["inspect", "show", "last", "--received"]).await,
-        asked
-    );
-    assert_eq!(show(&["inspect", "show", "#1", "--received"]).await, asked);
-    assert!(
-        show(&["inspect", "show", "last", "--sent"])
-            .await
-            .contains("\"temperature\"")
-    );
-    assert_eq!(
-        show(&["inspect", "show", "last", "--answer"]).await,
-        answer.text
-    );
-    assert_eq!(
-        show(&["inspect", "show", "last", "--diff"])
-            .await
-            .trim_end(),
-        "the first turn from this client"
-    );
+    for (part, text) in [
+        (&["inspect", "show", "last", "--received"], &asked),
+        (&["inspect", "show", "#1", "--received"], &asked),
+        (&["inspect", "show", "last", "--answer"], &answer.text),
+    ] {
+        assert_eq!(&show(part).await, text, "{part:?}");
+    }
+    let sent = show(&["inspect", "show", "last", "--sent"]).await;
+    assert!(sent.contains("\"temperature\""), "{sent}");
+    let difference = show(&["inspect", "show", "last", "--diff"]).await;
+    assert_eq!(difference.trim_end(), "the first turn from this client");
     let curl = show(&["inspect", "show", "last", "--curl"]).await;
     assert!(
         curl.starts_with("curl -N 'http://") && curl.contains(&asked),
         "{curl}"
     );
-    let json: InspectedDoc =
-        serde_json::from_str(&show(&["inspect", "show", "req_", "--json"]).await)
-            .expect("a request");
+    let json = show(&["inspect", "show", "req_", "--json"]).await;
+    let json: InspectedDoc = serde_json::from_str(&json).expect("a request");
     assert_eq!(json.assembled.text, "word0 word1 word2");
-    let json: InspectorDoc =
-        serde_json::from_str(&show(&["inspect", "list", "--json"]).await).expect("a list");
+    let json = show(&["inspect", "list", "--json"]).await;
+    let json: InspectorDoc = serde_json::from_str(&json).expect("a list");
     assert_eq!(json.requests.len(), 1);
     let (code, _, err) = crucible.beside(&["inspect", "show", "nobody"]).await;
     assert_eq!(code, 1);
@@ -193,7 +183,7 @@ async fn requests_that_a_client_gave_one_id_are_told_apart_by_number() {
 }
 
 #[tokio::test]
-async fn it_says_what_is_wrong_where_it_cannot_ask() {
+async fn flags_that_make_no_sense_are_refused_before_anybody_is_asked() {
     for (minutes, code) in [("0", 2), ("61", 2), ("ten", 2), ("-1", 2)] {
         let (found, _, err) = Crucible::command(&["inspect", "--minutes", minutes], "");
         assert_eq!(found, code, "{minutes}: {err}");
@@ -220,6 +210,10 @@ async fn it_says_what_is_wrong_where_it_cannot_ask() {
         err.contains("no instance runs at 127.0.0.1:1; start `crucible serve`"),
         "{err}"
     );
+}
+
+#[tokio::test]
+async fn a_missing_key_and_a_refused_one_are_told_apart() {
     let sim = start(Options::lmstudio(&["one=1GB"])).await;
     let engines = engine("gpu", "lmstudio", &sim.url());
     let (_, minted, _) = Crucible::command(&["key", "new"], "");
@@ -241,6 +235,12 @@ async fn it_says_what_is_wrong_where_it_cannot_ask() {
         assert!(err.contains("refused the client key"), "{err}");
         assert!(!err.contains("wants a client key"), "{err}");
     }
+}
+
+#[tokio::test]
+async fn an_instance_that_does_not_listen_on_loopback_is_not_asked_from_outside() {
+    let sim = start(Options::lmstudio(&["one=1GB"])).await;
+    let engines = engine("gpu", "lmstudio", &sim.url());
     let socket = UdpSocket::bind("0.0.0.0:0").expect("a socket");
     socket
         .connect("192.0.2.1:9")

@@ -55,6 +55,34 @@ fn prompts(model: &str) -> [(&'static str, Value); 10] {
     ]
 }
 
+/// Requests beside chats are kept behind the first `count`, also what no engine was asked; the number of all.
+async fn others_are_kept_too(crucible: &Crucible, mut count: usize) -> usize {
+    for (path, body) in [
+        (
+            "/v1/embeddings",
+            json!({ "model": "vectors-embed", "input": "a text" }),
+        ),
+        ("/completion", json!({ "prompt": "repeat 2" })),
+        ("/v1/chat/nowhere", json!({ "model": "one" })),
+    ] {
+        let answer = post_to(crucible, path, &body).await;
+        count += 1;
+        ended(crucible, count).await;
+        let kept = shown(crucible, "last").await;
+        assert_eq!(*kept.row.asked, format!("POST {path}"));
+        assert_eq!(kept.answer.expect("an answer").text, answer.text);
+        if answer.status == 200 {
+            assert_eq!(
+                kept.received.expect("a body").text,
+                body.to_string(),
+                "{path}"
+            );
+            assert_eq!(kept.attempts.len(), 1, "{path}");
+        }
+    }
+    count
+}
+
 #[tokio::test]
 async fn requests_of_every_format_are_kept_as_received_and_as_sent() {
     let gpu = start(Options::lmstudio(&["one=1GB", "vectors-embed=1GB"])).await;
@@ -101,29 +129,7 @@ async fn requests_of_every_format_are_kept_as_received_and_as_sent() {
             );
         }
     }
-    for (path, body) in [
-        (
-            "/v1/embeddings",
-            json!({ "model": "vectors-embed", "input": "a text" }),
-        ),
-        ("/completion", json!({ "prompt": "repeat 2" })),
-        ("/v1/chat/nowhere", json!({ "model": "one" })),
-    ] {
-        let answer = post_to(&crucible, path, &body).await;
-        count += 1;
-        ended(&crucible, count).await;
-        let kept = shown(&crucible, "last").await;
-        assert_eq!(*kept.row.asked, format!("POST {path}"));
-        assert_eq!(kept.answer.expect("an answer").text, answer.text);
-        if answer.status == 200 {
-            assert_eq!(
-                kept.received.expect("a body").text,
-                body.to_string(),
-                "{path}"
-            );
-            assert_eq!(kept.attempts.len(), 1, "{path}");
-        }
-    }
+    count = others_are_kept_too(&crucible, count).await;
     // Looks, lists and counts are nobody's prompts.
     let counted = json!({ "model": "one", "messages": [{ "role": "user", "content": "a" }] });
     assert_eq!(

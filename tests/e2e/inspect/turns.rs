@@ -1,6 +1,6 @@
 //! What was sent, what came back, and what changed since the turn before.
 
-use crucible_documents::inspector::{ComparedBodies, InspectedDoc};
+use crucible_documents::inspector::{ComparedBodies, InspectedAttemptDoc, InspectedDoc};
 use crucible_sim::{Fault, FaultKind, Options};
 use crucible_tests::{
     Crucible,
@@ -16,6 +16,25 @@ use super::{ended, list, on, one, shown, switch};
 async fn last(crucible: &Crucible, count: usize) -> InspectedDoc {
     ended(crucible, count).await;
     shown(crucible, "last").await
+}
+
+/// One engine was asked, with the messages as they came and with the default that was filled in.
+fn was_sent_with_what_was_filled_in(attempts: &[InspectedAttemptDoc]) {
+    let [attempt] = attempts else {
+        panic!("{attempts:?}");
+    };
+    assert_eq!((&*attempt.engine, &*attempt.model), ("gpu", "one"));
+    assert_eq!(attempt.path, "/v1/chat/completions");
+    let sent: Value = serde_json::from_str(&attempt.body.text).expect("JSON");
+    assert_eq!(
+        sent["messages"],
+        json!([{ "role": "user", "content": "repeat 3" }])
+    );
+    assert!(sent.get("temperature").is_some(), "{sent}");
+    assert!(
+        attempt.defaults.iter().any(|name| name == "temperature"),
+        "{attempt:?}"
+    );
 }
 
 #[tokio::test]
@@ -38,21 +57,7 @@ async fn it_is_off_until_somebody_switches_it_on_and_keeps_what_was_sent_and_cam
     assert_eq!(kept.row.request_id.as_ref(), answer.header("x-request-id"));
     assert_eq!(kept.row.asked.as_ref(), "POST /v1/chat/completions");
     assert_eq!(kept.received.expect("a body").text, asked);
-    let [attempt] = &kept.attempts[..] else {
-        panic!("{:?}", kept.attempts);
-    };
-    assert_eq!((&*attempt.engine, &*attempt.model), ("gpu", "one"));
-    assert_eq!(attempt.path, "/v1/chat/completions");
-    let sent: Value = serde_json::from_str(&attempt.body.text).expect("JSON");
-    assert_eq!(
-        sent["messages"],
-        json!([{ "role": "user", "content": "repeat 3" }])
-    );
-    assert!(sent.get("temperature").is_some(), "{sent}");
-    assert!(
-        attempt.defaults.iter().any(|name| name == "temperature"),
-        "{attempt:?}"
-    );
+    was_sent_with_what_was_filled_in(&kept.attempts);
     assert_eq!(kept.answer.expect("an answer").text, answer.text);
     assert_eq!(kept.assembled.text, "word0 word1 word2");
     let end = kept.row.ended.expect("an end");

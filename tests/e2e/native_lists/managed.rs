@@ -99,6 +99,17 @@ async fn everything_else_that_changes_an_engine_is_refused_in_words() {
     assert!(models.text.contains("\"small\""));
 }
 
+/// A model is in the list and is shown, or is neither.
+async fn is_listed(crucible: &Crucible, name: &str, there: bool) {
+    eventually(name, || async {
+        let tags = get(crucible, "/api/tags").await;
+        let shown = post_to(crucible, "/api/show", &json!({ "model": name })).await;
+        let all = tags.text.contains(&format!("\"{name}\"")) == there;
+        (all && (shown.status == 200) == there).then_some(())
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn what_is_opened_copies_makes_pulls_and_deletes() {
     let sim = start(Options::ollama(&[
@@ -116,15 +127,7 @@ async fn what_is_opened_copies_makes_pulls_and_deletes() {
         engine("ollama", "ollama", &sim.url())
     ));
     ready(&crucible).await;
-    let listed = async |name: &str, there: bool| {
-        eventually(name, || async {
-            let tags = get(&crucible, "/api/tags").await;
-            let shown = post_to(&crucible, "/api/show", &json!({ "model": name })).await;
-            let all = tags.text.contains(&format!("\"{name}\"")) == there;
-            (all && (shown.status == 200) == there).then_some(())
-        })
-        .await;
-    };
+    let listed = async |name: &str, there: bool| is_listed(&crucible, name, there).await;
     let copied = post_to(
         &crucible,
         "/api/copy",

@@ -57,22 +57,24 @@ fn with(model: &str, fields: &Value) -> Value {
     body
 }
 
+/// The level of thinking that fields ask for.
+fn level(fields: &Value) -> Option<&'static str> {
+    let text = fields.to_string();
+    let levels = [
+        ("minimal", "low"),
+        ("xhigh", "max"),
+        ("low", "low"),
+        ("medium", "medium"),
+    ];
+    let mut all = levels.into_iter().chain([("\"high", "high")]);
+    all.find(|(word, _)| text.contains(word))
+        .map(|(_, level)| level)
+}
+
 #[tokio::test]
 async fn ollama_is_asked_to_think_only_as_its_model_can() {
     let four = Four::start().await;
     let (on, off, unknown) = words();
-    let level = |fields: &Value| {
-        let text = fields.to_string();
-        let levels = [
-            ("minimal", "low"),
-            ("xhigh", "max"),
-            ("low", "low"),
-            ("medium", "medium"),
-        ];
-        let mut all = levels.into_iter().chain([("\"high", "high")]);
-        all.find(|(word, _)| text.contains(word))
-            .map(|(_, level)| level)
-    };
     // The model, and what it is sent for on, for a level, for off and for what is unknown.
     let plain = model("ollama");
     for name in [&*plain, "thinker-think", "gpt-oss"] {

@@ -9,7 +9,7 @@ use crucible_documents::inspector::{
 use super::*;
 use crate::inspect::rows::{has_twin, row};
 
-fn kept() -> InspectedDoc {
+fn kept_row() -> InspectedRowDoc {
     let end = InspectedEndDoc {
         took_s: 1.25,
         status: 200,
@@ -23,19 +23,46 @@ fn kept() -> InspectedDoc {
         loaded: false,
         turn: Some(2),
     };
+    InspectedRowDoc {
+        number: 1,
+        request_id: "req_0123456789abcdef".into(),
+        at_ms: 0,
+        asked: "POST /v1/chat/completions".into(),
+        client: "agent\u{1b}[2J@127.0.0.1".into(),
+        ended: Some(end),
+        received_bytes: Some(40),
+        sent_bytes: None,
+        answer_bytes: 3,
+        change: "1 message unchanged; 2 added".into(),
+    }
+}
+
+fn turn_difference() -> TurnDifferenceDoc {
+    TurnDifferenceDoc {
+        previous_id: "req_0".into(),
+        compared: ComparedBodies::Sent,
+        summary: "1 message unchanged; 2 added".to_owned(),
+        unchanged: 1,
+        added: 2,
+        removed: 0,
+        changed: 0,
+        changes: Vec::new(),
+        tools: None,
+        settings: vec!["temperature 0.2 -> 0.7".to_owned()],
+        template_warning: None,
+        broken_at: Some(PrefixBreakDoc {
+            piece: "the system prompt".to_owned(),
+            character: Some(7),
+            tokens_before: 3,
+            tokens_read_again: 1100,
+            tokens_new: 97,
+        }),
+    }
+}
+
+fn kept() -> InspectedDoc {
     InspectedDoc {
-        row: InspectedRowDoc {
-            number: 1,
-            request_id: "req_0123456789abcdef".into(),
-            at_ms: 0,
-            asked: "POST /v1/chat/completions".into(),
-            client: "agent\u{1b}[2J@127.0.0.1".into(),
-            ended: Some(end),
-            received_bytes: Some(40),
-            sent_bytes: None,
-            answer_bytes: 3,
-            change: "1 message unchanged; 2 added".into(),
-        },
+        row: kept_row(),
         headers: Vec::new(),
         notes: Vec::new(),
         received: Some(KeptTextDoc {
@@ -54,26 +81,7 @@ fn kept() -> InspectedDoc {
             }],
             ..AssembledAnswerDoc::default()
         },
-        difference: Some(TurnDifferenceDoc {
-            previous_id: "req_0".into(),
-            compared: ComparedBodies::Sent,
-            summary: "1 message unchanged; 2 added".to_owned(),
-            unchanged: 1,
-            added: 2,
-            removed: 0,
-            changed: 0,
-            changes: Vec::new(),
-            tools: None,
-            settings: vec!["temperature 0.2 -> 0.7".to_owned()],
-            template_warning: None,
-            broken_at: Some(PrefixBreakDoc {
-                piece: "the system prompt".to_owned(),
-                character: Some(7),
-                tokens_before: 3,
-                tokens_read_again: 1100,
-                tokens_new: 97,
-            }),
-        }),
+        difference: Some(turn_difference()),
         fix: Some("take the clock out".to_owned()),
         curl: None,
         curl_note: None,

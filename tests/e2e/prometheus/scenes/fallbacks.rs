@@ -1,6 +1,6 @@
 //! Fallbacks for each reason, which succeed and which do not.
 
-use crucible_sim::{Fault, FaultKind, Options};
+use crucible_sim::{Fault, FaultKind, Options, Sim};
 use crucible_tests::{
     Crucible,
     chat::{Whole, body, open, post},
@@ -62,6 +62,31 @@ fn instead(answer: &Whole, why: &str) {
     assert!(note.contains(why), "{why}: {note}");
 }
 
+/// Fallbacks of those that find the one place of the first engine's queue taken.
+async fn while_the_queue_is_full(crucible: &Crucible, first: &Sim, second: &Sim) {
+    let one = body("one", "repeat 1");
+    // The only place of its queue is taken by one who goes elsewhere after five seconds.
+    let holder = open(crucible, &body("one", "repeat 100000")).await;
+    let waiting = asking(crucible, "one");
+    queued(crucible, 1).await;
+    instead(&post(crucible, &one).await, "(queue_full)");
+    assert_eq!(waiting.await.expect("a task"), 200);
+    // While one waits again, the second engine asks to be left alone; then the first one fails.
+    let waiting = asking(crucible, "one");
+    queued(crucible, 1).await;
+    second.arm(Fault::new(FaultKind::Http429).delay_ms(30_000));
+    let spared = post(crucible, &body("two", "repeat 1")).await;
+    assert_eq!(spared.status, 429, "{}", spared.text);
+    first.arm(Fault::new(FaultKind::Http500));
+    drop(holder);
+    assert_eq!(waiting.await.expect("a task"), 200);
+    eventually("the first engine is free", || async {
+        let answer = post(crucible, &one).await;
+        (answer.header("x-crucible-engine") == "first").then_some(())
+    })
+    .await;
+}
+
 async fn fallbacks(stage: Stage) -> Kept {
     let first = start(Options {
         rate: 50,
@@ -104,26 +129,7 @@ async fn fallbacks(stage: Stage) -> Kept {
     long["max_tokens"] = 100.into();
     instead(&post(&crucible, &long).await, "(context_length)");
 
-    // The only place of its queue is taken by one who goes elsewhere after five seconds.
-    let holder = open(&crucible, &body("one", "repeat 100000")).await;
-    let waiting = asking(&crucible, "one");
-    queued(&crucible, 1).await;
-    instead(&post(&crucible, &one).await, "(queue_full)");
-    assert_eq!(waiting.await.expect("a task"), 200);
-    // While one waits again, the second engine asks to be left alone; then the first one fails.
-    let waiting = asking(&crucible, "one");
-    queued(&crucible, 1).await;
-    second.arm(Fault::new(FaultKind::Http429).delay_ms(30_000));
-    let spared = post(&crucible, &body("two", "repeat 1")).await;
-    assert_eq!(spared.status, 429, "{}", spared.text);
-    first.arm(Fault::new(FaultKind::Http500));
-    drop(holder);
-    assert_eq!(waiting.await.expect("a task"), 200);
-    eventually("the first engine is free", || async {
-        let answer = post(&crucible, &one).await;
-        (answer.header("x-crucible-engine") == "first").then_some(())
-    })
-    .await;
+    while_the_queue_is_full(&crucible, &first, &second).await;
     first.stop().await;
     instead(&post(&crucible, &one).await, "(connect)");
     Box::new((crucible, second, third, loading, short))

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crucible_sim::{Fault, FaultKind, Options};
+use crucible_sim::{Fault, FaultKind, Options, Sim};
 use crucible_tests::{
     Crucible,
     chat::{body, open, post, post_raw, post_to, whole},
@@ -129,6 +129,46 @@ async fn queue(crucible: &Crucible) -> reqwest::Response {
     busy
 }
 
+/// Bodies, headers and paths that are refused before they wait, and one that the engine refuses.
+async fn refused_for_what_they_ask(crucible: &Crucible, plain: &Sim) {
+    for (want, code) in bodies() {
+        let answer = post(crucible, &want).await;
+        assert_eq!(answer.code(), code, "{}", answer.text);
+    }
+    for (text, code) in [
+        ("{\"model\": ", "invalid_json"),
+        (
+            r#"{"model":"a","model":"b","messages":[]}"#,
+            "duplicate_key",
+        ),
+    ] {
+        let answer = post_raw(crucible, text).await;
+        assert_eq!(answer.code(), code, "{}", answer.text);
+    }
+    let large = post_raw(crucible, "x".repeat(100_000)).await;
+    assert_eq!(large.code(), "body_too_large", "{}", large.text);
+    with_header(crucible, "host", "evil.example", "host_not_allowed").await;
+    with_header(
+        crucible,
+        "origin",
+        "http://evil.example",
+        "origin_not_allowed",
+    )
+    .await;
+    with_header(crucible, "content-encoding", "br", "unsupported_media_type").await;
+    for (path, code) in [
+        ("/api/create", "endpoint_closed"),
+        ("/no/such/path", "unknown_endpoint"),
+    ] {
+        let answer = post_to(crucible, path, &json!({})).await;
+        assert_eq!(answer.status / 100, 4, "{code}: {}", answer.text);
+    }
+    let words = "invalid format: expected \"json\" or a schema";
+    plain.arm(Fault::new(FaultKind::Http500).saying(words));
+    let rejected = post(crucible, &body("plain", "hi")).await;
+    assert_eq!(rejected.code(), "engine_rejected", "{}", rejected.text);
+}
+
 async fn refusals(stage: Stage) -> Kept {
     let plain = start(Options::openai(&["plain"])).await;
     let tiny = start(Options::openai(&["tiny=1GB:ctx1024"])).await;
@@ -147,48 +187,7 @@ async fn refusals(stage: Stage) -> Kept {
         .await;
     ready(&crucible).await;
     gone.stop().await;
-    for (want, code) in bodies() {
-        let answer = post(&crucible, &want).await;
-        assert_eq!(answer.code(), code, "{}", answer.text);
-    }
-    for (text, code) in [
-        ("{\"model\": ", "invalid_json"),
-        (
-            r#"{"model":"a","model":"b","messages":[]}"#,
-            "duplicate_key",
-        ),
-    ] {
-        let answer = post_raw(&crucible, text).await;
-        assert_eq!(answer.code(), code, "{}", answer.text);
-    }
-    let large = post_raw(&crucible, "x".repeat(100_000)).await;
-    assert_eq!(large.code(), "body_too_large", "{}", large.text);
-    with_header(&crucible, "host", "evil.example", "host_not_allowed").await;
-    with_header(
-        &crucible,
-        "origin",
-        "http://evil.example",
-        "origin_not_allowed",
-    )
-    .await;
-    with_header(
-        &crucible,
-        "content-encoding",
-        "br",
-        "unsupported_media_type",
-    )
-    .await;
-    for (path, code) in [
-        ("/api/create", "endpoint_closed"),
-        ("/no/such/path", "unknown_endpoint"),
-    ] {
-        let answer = post_to(&crucible, path, &json!({})).await;
-        assert_eq!(answer.status / 100, 4, "{code}: {}", answer.text);
-    }
-    let words = "invalid format: expected \"json\" or a schema";
-    plain.arm(Fault::new(FaultKind::Http500).saying(words));
-    let rejected = post(&crucible, &body("plain", "hi")).await;
-    assert_eq!(rejected.code(), "engine_rejected", "{}", rejected.text);
+    refused_for_what_they_ask(&crucible, &plain).await;
     heads(&crucible).await;
     let holder = queue(&crucible).await;
     eventually("the engine is known to be down", || async {
