@@ -48,6 +48,18 @@ impl DailyTokens {
         }
     }
 
+    /// Begins with nothing used; days are those of this machine. Where it tells no time zone they are those of UTC,
+    /// which is said if one of the keys counts days.
+    pub fn of_this_machine(keys: &[Arc<ClientKey>]) -> Self {
+        let zone = TimeZone::system();
+        if zone.is_unknown() && keys.iter().any(|key| key.tokens_per_day.is_some()) {
+            tracing::warn!(
+                "this machine tells no time zone that is known: the days of tokens_per_day are those of UTC"
+            );
+        }
+        Self::new(zone)
+    }
+
     /// Charges tokens that were used at a moment. Those of another day than `now` count for nothing.
     pub fn charge(&self, key: &Arc<str>, tokens: u64, at: Timestamp, now: Timestamp) {
         let today = self.zone.to_datetime(now).date();

@@ -9,7 +9,6 @@ use arc_swap::ArcSwap;
 use crucible_config::checked::{Manage, OnExit};
 use futures_util::future::join_all;
 use governor::clock::DefaultClock;
-use jiff::tz::TimeZone;
 use parking_lot::Mutex;
 use tokio::{sync::watch, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -78,17 +77,11 @@ impl RouterHandle {
         tracker.spawn(take_over(state, cancel.clone()));
         let limits = KeyLimits::new(DefaultClock::default());
         limits.apply(&now);
-        let zone = TimeZone::system();
-        if zone.is_unknown() && now.keys.iter().any(|key| key.tokens_per_day.is_some()) {
-            tracing::warn!(
-                "this machine tells no time zone that is known: the days of tokens_per_day are those of UTC"
-            );
-        }
         let router = Self(Arc::new(RouterState {
             config,
             fleet,
             limits,
-            daily_tokens: DailyTokens::new(zone),
+            daily_tokens: DailyTokens::of_this_machine(&now.keys),
             sticky: Mutex::default(),
             stand_ins: StandIns::default(),
             predictor,
