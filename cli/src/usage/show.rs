@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use jiff::{Timestamp, tz::TimeZone};
 
-use super::account::{UsageAccount, UsageSum};
+use super::{
+    account::{UsageAccount, UsageSum},
+    grouping::UsageGrouping,
+};
 use crate::output::table;
 
 /// Joules of a watt-hour.
@@ -24,7 +27,7 @@ pub(super) fn text(account: &UsageAccount, zone: &TimeZone) -> String {
     heading.extend(energy.then(|| "energy".to_owned()));
     let mut rows = vec![heading];
     for (name, sum) in &account.rows {
-        let name = name.clone().unwrap_or_else(|| "-".to_owned());
+        let name = name.clone().unwrap_or_else(|| unnamed(account.by));
         rows.push(cells(name, sum, &pools, energy));
     }
     if account.rows.len() > 1 {
@@ -44,6 +47,16 @@ pub(super) fn text(account: &UsageAccount, zone: &TimeZone) -> String {
     }
     parts.extend(energy.then(|| sources(account)));
     parts.join("\n\n")
+}
+
+/// The row of the requests that had no such property: those that came without a key, from a program without a name, or reached no engine.
+fn unnamed(by: UsageGrouping) -> String {
+    match by {
+        UsageGrouping::Key => "(no key)",
+        UsageGrouping::Client => "(no name)",
+        UsageGrouping::Model | UsageGrouping::Day => "-",
+    }
+    .to_owned()
 }
 
 fn cells(name: String, sum: &UsageSum, pools: &BTreeSet<&str>, energy: bool) -> Vec<String> {
@@ -143,5 +156,11 @@ mod tests {
         assert_eq!(shown, ["0.0 s", "4.2 s", "31 m 5 s", "2 h 10 m"]);
         let shown = [0.0, 36.0, 1_116_000.0, 3_600_000.0 * 2.5].map(watt_hours);
         assert_eq!(shown, ["0.00 Wh", "0.01 Wh", "310 Wh", "2.50 kWh"]);
+    }
+
+    #[test]
+    fn requests_without_a_key_have_a_row_that_says_so() {
+        assert_eq!(unnamed(UsageGrouping::Key), "(no key)");
+        assert_eq!(unnamed(UsageGrouping::Model), "-");
     }
 }
