@@ -25,8 +25,8 @@ use crate::{
     inspector::{InspectedDoc, InspectorDoc, InspectorSwitchDoc},
 };
 
-/// The longest wait for an answer: an instance asks its engines for at most 2 s.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(4);
+/// The longest wait for an answer: an instance asks its engines two times for at most 2 s, and is busy itself.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The environment variable with the client key of the commands that ask an instance.
 pub const KEY_VARIABLE: &str = "CRUCIBLE_KEY";

@@ -11,7 +11,7 @@ use crucible_tests::{
     Crucible, binary,
     engines::{client, start},
     process::free_port,
-    rest::eventually,
+    rest::{eventually, logged},
 };
 use tempfile::TempDir;
 
@@ -89,7 +89,7 @@ async fn orphans_are_waited_for_and_the_ends_of_its_own_children_are_known() {
         }
     }
     assert_eq!(lines(folder.path(), "starts"), 2);
-    assert!(crucible.log().contains("signal: 9"), "{}", crucible.log());
+    logged(&crucible, "signal: 9").await;
     assert!(
         !crucible.log().contains("cannot be watched"),
         "{}",

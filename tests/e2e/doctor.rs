@@ -7,7 +7,7 @@ use crucible_tests::{
     Crucible, binary,
     chat::{body, post},
     engines::{Both, engine, start},
-    rest::ready,
+    rest::{logged, ready},
     scripted::{Script, Scripted},
 };
 use serde_json::Value;
@@ -146,11 +146,9 @@ async fn beside_a_running_instance_its_own_view_is_told() {
     let crucible = Crucible::start(&toml);
     ready(&crucible).await;
     // The start tells it too.
-    let log = crucible.log();
-    assert!(
-        log.contains("warning: ") && log.contains("absent.gguf"),
-        "{log}"
-    );
+    for told in ["warning: ", "absent.gguf"] {
+        logged(&crucible, told).await;
+    }
     let (code, out, err) = crucible.beside(&["doctor"]).await;
     assert_eq!(code, 1, "{err}");
     assert!(

@@ -4,7 +4,7 @@ use crucible_sim::{Fault, FaultKind, LogView, Options, Sim};
 use crucible_tests::{
     Crucible,
     chat::{Whole, body, get, header, open, post, stream, whole},
-    clean::{Metrics, clean},
+    clean::{Metrics, clean, settled},
     engines::{asked, engine, start},
     rest::{eventually, ready},
     sse::Stream,
@@ -140,7 +140,7 @@ async fn an_engine_that_is_gone_is_replaced_at_once_and_later() {
     gpu.stop().await;
     let first = post(&crucible, &body("qwen", "repeat 3")).await;
     assert_instead(&first, "connect");
-    let after = Metrics::of(&crucible).await;
+    let after = settled(&crucible, &before, 1).await;
     let (moved, routed) = taken_over(&before, "connect");
     assert_eq!(taken_over(&after, "connect"), (moved + 1.0, routed + 1.0));
     eventually("the engine is known to be down", || async {

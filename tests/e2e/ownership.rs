@@ -96,11 +96,7 @@ async fn a_second_instance_takes_nothing_from_the_first_and_leaves_nothing_of_it
 
         let mut second = Crucible::start(&config);
         logged(&second, BESIDE).await;
-        assert!(
-            second.log().contains(&format!("process {}", first.pid())),
-            "{}",
-            second.log()
-        );
+        logged(&second, &format!("process {}", first.pid())).await;
         ready(&second).await;
         assert_eq!(
             residents(&second).await,

@@ -4,6 +4,7 @@ use crucible_tests::{
     Crucible,
     chat::{Whole, header, whole},
     engines::{client, engine},
+    rest::at_rest,
     scripted::{Script, Scripted},
 };
 use serde_json::{Value, json};
@@ -61,6 +62,7 @@ async fn a_stream_passes_in_the_clients_format_byte_for_byte() {
     expected["model"] = json!("m");
     expected["top_p"] = json!(0.8);
     assert_eq!(prompt(&engine, "/v1/responses"), expected);
+    at_rest(&crucible).await;
     let metrics = crucible_tests::clean::Metrics::of(&crucible).await;
     let tokens = |kind| metrics.sum("crucible_tokens_total", &[("type", kind)]);
     assert_eq!((tokens("prompt"), tokens("completion")), (12.0, 5.0));

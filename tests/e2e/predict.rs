@@ -7,7 +7,7 @@ use crucible_tests::{
     Crucible,
     chat::{body, post, stream},
     engines::{self, TRIO, Trio, client, start},
-    rest::eventually,
+    rest::{eventually, logged},
 };
 use serde_json::Value;
 
@@ -143,6 +143,7 @@ async fn a_broken_file_is_told_once_and_replaced() {
         std::fs::write(&file, broken).expect("it is written");
         let crucible = serve(&sim, folder.path());
         assert_eq!(post(&crucible, &long(20)).await.status, 200);
+        logged(&crucible, "starts afresh").await;
         let log = crucible.log();
         assert_eq!(log.matches("starts afresh").count(), 1, "{log}");
         end(crucible);

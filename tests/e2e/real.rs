@@ -3,7 +3,11 @@
 //! `TEST_LLAMA_COMMAND` and `TEST_MODEL_PATH` name them; without these they are prepared as `try`
 //! does. One thread, generous times: the machine may be busy.
 
-use std::{path::PathBuf, process::Command};
+use std::{
+    path::PathBuf,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use crucible_cli::embedded;
 use crucible_tests::{
@@ -236,17 +240,30 @@ async fn an_engine_killed_while_it_was_idle_is_started_for_who_comes_first() {
     let mut request = body(&model, "hi");
     request["max_tokens"] = 4.into();
     assert_eq!(post(&crucible, &request).await.status, 200);
-    let before = children(crucible.pid());
-    let pid = before[0].to_string();
-    let killed = Command::new("kill").args(["-KILL", &pid]).status();
-    assert!(killed.expect("kill runs").success());
-    eventually("the child is gone", || async {
-        is_gone(before[0]).then_some(())
-    })
-    .await;
-    let answer = post(&crucible, &request).await;
-    assert_eq!(answer.status, 200, "{}", answer.text);
-    assert_ne!(children(crucible.pid()), before);
+    for _ in 0..20 {
+        let before = children(crucible.pid());
+        let pid = before[0].to_string();
+        let killed = Command::new("kill").args(["-KILL", &pid]).status();
+        assert!(killed.expect("kill runs").success());
+        eventually("the child is gone", || async {
+            is_gone(before[0]).then_some(())
+        })
+        .await;
+        let began = Instant::now();
+        let answer = post(&crucible, &request).await;
+        // A busy machine hears of the end of the kept connection so late that the child may have begun.
+        if answer.status == 502 && began.elapsed() >= Duration::from_millis(50) {
+            eventually("it runs again", || async {
+                (post(&crucible, &request).await.status == 200).then_some(())
+            })
+            .await;
+            continue;
+        }
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        assert_ne!(children(crucible.pid()), before);
+        return;
+    }
+    panic!("this machine is too busy to tell");
 }
 
 #[tokio::test]

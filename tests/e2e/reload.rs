@@ -138,13 +138,15 @@ async fn what_needs_a_restart_is_said() {
         &both.crucible,
         &format!("{text}\n[limits]\nconnections = 7\n[log]\nlevel = \"debug\"\n"),
     );
-    logged(&both.crucible, "takes effect at the next start").await;
-    let log = both.crucible.log();
     for key in ["listen", "limits.connections", "log.level"] {
-        let told = log.lines().any(|l| {
-            l.contains("takes effect at the next start") && l.contains(&format!("\"{key}\""))
-        });
-        assert!(told, "{key}: {log}");
+        eventually(key, || async {
+            let log = both.crucible.log();
+            let told = log.lines().any(|l| {
+                l.contains("takes effect at the next start") && l.contains(&format!("\"{key}\""))
+            });
+            told.then_some(())
+        })
+        .await;
     }
     assert_eq!(
         status_of(&both.crucible, "qwen").await,

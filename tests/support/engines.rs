@@ -221,7 +221,7 @@ pub async fn until(sim: &Sim, what: &str, want: impl Fn(&LogView) -> bool) -> Lo
 pub fn client() -> reqwest::Client {
     reqwest::Client::builder()
         .no_proxy()
-        .timeout(Duration::from_secs(120))
+        .timeout(Duration::from_secs(300))
         .build()
         .expect("a client")
 }

@@ -1,7 +1,7 @@
 //! A running Crucible, ended when it is dropped.
 
 use std::{
-    io::{BufRead, BufReader, Read},
+    io::{BufRead, BufReader},
     net::TcpListener,
     ops::Range,
     path::PathBuf,
@@ -11,7 +11,7 @@ use std::{
         atomic::{AtomicU32, Ordering},
         mpsc::{Receiver, channel},
     },
-    thread,
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
@@ -56,6 +56,8 @@ pub struct Crucible {
     metrics_url: Option<String>,
     folder: TempDir,
     log: Arc<Mutex<String>>,
+    /// Reads the log to its end.
+    logging: JoinHandle<()>,
     lines: Mutex<Receiver<String>>,
     // Dropped last, when the process has ended.
     guard: Mutex<Option<Box<dyn Send>>>,
@@ -123,12 +125,13 @@ impl Crucible {
         let log = Arc::new(Mutex::new(String::new()));
         let stderr = child.stderr.take().expect("stderr is piped");
         let sink = Arc::clone(&log);
-        thread::spawn(move || {
-            let mut stderr = stderr;
-            let mut buf = [0_u8; 4096];
-            while let Ok(n @ 1..) = stderr.read(&mut buf) {
-                let text = String::from_utf8_lossy(&buf[..n]).into_owned();
-                sink.lock().push_str(&text);
+        let logging = thread::spawn(move || {
+            let mut stderr = BufReader::new(stderr);
+            let mut line = Vec::new();
+            // Whole lines, so that who finds a word of one finds all of it.
+            while let Ok(1..) = stderr.read_until(b'\n', &mut line) {
+                sink.lock().push_str(&String::from_utf8_lossy(&line));
+                line.clear();
             }
         });
         let stdout = child.stdout.take().expect("stdout is piped");
@@ -146,6 +149,7 @@ impl Crucible {
             metrics_url: None,
             folder,
             log,
+            logging,
             lines: Mutex::new(lines),
             guard: Mutex::default(),
         };
@@ -238,7 +242,7 @@ impl Crucible {
         assert!(sent.success(), "the process takes SIG{name}");
     }
 
-    /// Waits for its end.
+    /// Waits for its end, and until what it logged before is read.
     ///
     /// # Panics
     /// If it does not end.
@@ -246,6 +250,11 @@ impl Crucible {
         let until = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().expect("it can be waited for") {
+                // A child of its own that outlives it may hold its stderr.
+                let until = Instant::now() + PATIENCE / 12;
+                while !self.logging.is_finished() && Instant::now() < until {
+                    thread::sleep(Duration::from_millis(1));
+                }
                 return status;
             }
             assert!(

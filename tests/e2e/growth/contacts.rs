@@ -69,7 +69,7 @@ async fn engines(kind: &str) -> (Sim, Crucible) {
     (options.load_time, options.prefill) = (Duration::from_millis(800), 100_000);
     let sim = start(options).await;
     let crucible = Crucible::start(&format!(
-        "[tuning.lmstudio]\nmodel_ttl = \"3s\"\n{}",
+        "[tuning.lmstudio]\nmodel_ttl = \"6s\"\n{}",
         engine("one", kind, &sim.url())
     ));
     (sim, crucible)

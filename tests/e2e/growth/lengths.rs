@@ -6,6 +6,7 @@ use crucible_tests::{
     chat::{body, header, post, stream},
     clean::Metrics,
     engines::{asked, engine, start},
+    rest::at_rest,
     scripted::{Script, Scripted},
 };
 use serde_json::Value;
@@ -134,6 +135,7 @@ async fn a_prompt_that_one_place_cannot_hold_goes_to_its_fallback() {
     assert!(note.contains("instead of small/m"), "{note}");
     assert!(asked(&small.log()).is_empty());
     let why = [("reason", "context_length"), ("outcome", "ok")];
+    at_rest(&crucible).await;
     let metrics = Metrics::of(&crucible).await;
     assert_eq!(metrics.sum("crucible_fallbacks_total", &why), 1.0);
 }

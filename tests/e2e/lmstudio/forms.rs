@@ -169,7 +169,9 @@ async fn a_prompt_that_does_not_fit_is_understood_in_every_form_and_gets_more_co
         let names: Vec<&str> = cases.iter().map(|(name, _)| *name).collect();
         let fake = lmstudio(cases, streamed).await;
         let own = engine("gpu", "lmstudio", &fake.url());
-        let crucible = Crucible::start(&format!("{own}permits = 1\n"));
+        // The note is in the headers, which a busy machine is not to send before it is known.
+        let patient = "[timeouts]\ncommit = \"60s\"\n";
+        let crucible = Crucible::start(&format!("{patient}{own}permits = 1\n"));
         for name in names {
             let what = format!("{name}, streamed {streamed}");
             let note = if streamed {

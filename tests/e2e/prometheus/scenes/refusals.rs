@@ -54,7 +54,7 @@ pub(super) const REFUSALS: Scene = Scene {
 
 const TOML: &str = r#"
 [timeouts]
-header = "500ms"
+header = "3s"
 queue = "6s"
 [limits]
 body = "64KB"
