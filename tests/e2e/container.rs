@@ -174,7 +174,7 @@ async fn it_starts_with_little_of_what_a_system_has_and_says_what_to_set() {
         ),
         (
             "a read-only system",
-            as_user("env -u CRUCIBLE_STATE_DIR HOME=/root"),
+            as_user("env -u CRUCIBLE_STATE_DIR HOME=/usr"),
             state,
         ),
         ("nobody, on a read-only system", as_user(nobody), state),

@@ -1,6 +1,7 @@
 //! A running Crucible, ended when it is dropped.
 
 use std::{
+    fs::File,
     io::{BufRead, BufReader},
     net::TcpListener,
     ops::Range,
@@ -8,7 +9,7 @@ use std::{
     process::{Child, Command, ExitStatus, Stdio},
     sync::{
         Arc, LazyLock,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU16, Ordering},
         mpsc::{Receiver, channel},
     },
     thread::{self, JoinHandle},
@@ -24,27 +25,39 @@ use crate::binary;
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The ports that tests hand out by themselves: below those that Linux, macOS and Windows give to sockets which
-/// name none, so that no other test's socket takes one of them while nobody listens there.
+/// name none, so that no other test's socket takes one of them while nobody listens there. Each run of the tests
+/// on a machine has a block of them.
 const PORTS: Range<u16> = 20_000..32_000;
+const BLOCK: u16 = 1_500;
 
-/// A port that is free, and that this process gives to nobody else: a server can end and start again on it, and
+/// The first port of a block that no other run has, and the lock of that block, which is kept to the end.
+fn claimed() -> (u16, Option<File>) {
+    let claim = |first: u16| {
+        let path = std::env::temp_dir().join(format!("crucible-tests-{first}.lock"));
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(path);
+        let file = file.ok().filter(|file| file.try_lock().is_ok());
+        file.map(|file| (first, Some(file)))
+    };
+    let mut blocks = PORTS.step_by(usize::from(BLOCK));
+    blocks.find_map(claim).unwrap_or((PORTS.start, None))
+}
+
+/// A port that is free, and that is given to nobody else soon: a server can end and start again on it, and
 /// while it is away a connection to it is refused.
 ///
 /// # Panics
 /// If there is none.
 #[must_use]
 pub fn free_port() -> u16 {
-    static NEXT: LazyLock<AtomicU32> = LazyLock::new(|| {
-        // Another run of the tests that goes on beside this one begins elsewhere.
-        AtomicU32::new(std::process::id().wrapping_mul(997))
-    });
-    let many = u32::from(PORTS.end - PORTS.start);
-    let next = || {
-        let turn = NEXT.fetch_add(1, Ordering::Relaxed) % many;
-        PORTS.start + u16::try_from(turn).expect("fewer than 65536 ports")
-    };
-    std::iter::repeat_with(next)
-        .take(usize::from(PORTS.end - PORTS.start))
+    static CLAIMED: LazyLock<(u16, Option<File>)> = LazyLock::new(claimed);
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = CLAIMED.0;
+    std::iter::repeat_with(|| first + NEXT.fetch_add(1, Ordering::Relaxed) % BLOCK)
+        .take(usize::from(BLOCK))
         .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
         .expect("a free port")
 }
