@@ -6,7 +6,7 @@ use crucible_sim::Options;
 use crucible_tests::{
     chat::{body, get, post},
     engines::{client, until},
-    raw::read,
+    raw::{Answer, read},
     rest::{at_rest, eventually, json_of, metric},
 };
 use tokio::{
@@ -164,21 +164,47 @@ async fn the_connection_that_was_idle_for_longest_makes_room_for_a_new_one() {
     assert!(told(&edge) >= 1, "{}", edge.crucible.log());
 }
 
-async fn health_is_answered(edge: &Edge) {
+/// The time in which a head that has begun keeps its place.
+const HEAD_SLOW: Duration = Duration::from_millis(250);
+
+/// The answer to a newcomer while the two places are taken by those who `say` this: where it is the beginning of a
+/// head, by two that have just begun and were read, on a busy machine by the next two.
+async fn while_full(edge: &Edge, say: &[u8], held: &mut Vec<TcpStream>, ask: &str) -> Answer {
+    if say.starts_with(b"POST") {
+        return edge.say(ask).await;
+    }
+    for _ in 0..200 {
+        held.clear();
+        eventually("the places are free", || async {
+            (scrape(edge, "crucible_connections_open").await == 0).then_some(())
+        })
+        .await;
+        let began = Instant::now();
+        *held = hold(edge, 2, say, false).await;
+        let full = edge.say(&chat("Connection: close\r\n")).await.status() == 503;
+        let answer = edge.say(ask).await;
+        if full && began.elapsed() < HEAD_SLOW {
+            return answer;
+        }
+    }
+    panic!("this machine is too busy to tell");
+}
+
+async fn health_is_answered(edge: &Edge, say: &[u8], held: &mut Vec<TcpStream>) {
     for path in ["/healthz", "/readyz", "/metrics"] {
         let ask = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
-        let answer = edge.say(&ask).await;
+        let answer = while_full(edge, say, held, &ask).await;
         assert_eq!(answer.status(), 200, "{path}: {}", answer.text);
         assert!(answer.closed, "{path}");
     }
 }
 
 /// Each is told to come back, and a second request behind it is not read.
-async fn newcomers_are_refused(edge: &Edge) {
+async fn newcomers_are_refused(edge: &Edge, say: &[u8], held: &mut Vec<TcpStream>) {
     let models = "GET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n";
     for ask in [chat(""), models.to_owned()] {
         // Behind it a second request, which nobody is to answer.
-        let answer = edge.say(&(ask + &chat(""))).await;
+        let answer = while_full(edge, say, held, &(ask + &chat(""))).await;
         assert_eq!(statuses(&answer.text), [503], "{}", answer.text);
         assert!(answer.closed, "{}", answer.text);
         assert!(
@@ -216,14 +242,9 @@ async fn where_no_connection_is_idle_a_newcomer_is_told_so_and_health_is_answere
                 assert_eq!(&first, b"HTTP/1.1 200 OK");
             }
         }
-        // Whoever came may not have been read yet.
-        while edge.say(&chat("Connection: close\r\n")).await.status() != 503 {
-            assert_eq!(say, slow);
-            held = hold(&edge, 2, slow, false).await;
-        }
-        let before = told(&edge);
-        health_is_answered(&edge).await;
-        newcomers_are_refused(&edge).await;
+        let (before, began) = (told(&edge), Instant::now());
+        health_is_answered(&edge, say, &mut held).await;
+        newcomers_are_refused(&edge, say, &mut held).await;
         // Silent ones beyond the bound keep nobody out.
         let mut silent = Vec::new();
         for _ in 0..100 {
@@ -231,8 +252,10 @@ async fn where_no_connection_is_idle_a_newcomer_is_told_so_and_health_is_answere
         }
         let answer = edge.say(ASK).await;
         assert_eq!(answer.status(), 200, "{}", answer.text);
-        // More than a hundred newcomers within some seconds.
-        assert!(told(&edge) - before <= 15, "{}", edge.crucible.log());
+        // More than a hundred newcomers, and at most a line a second.
+        let lines = u64::try_from(told(&edge) - before).expect("few");
+        let most = began.elapsed().as_secs() + 2;
+        assert!(lines <= most, "{}", edge.crucible.log());
         drop((held, silent));
         eventually("there is room again", || async {
             let answer = edge.say(&(chat("Connection: close\r\n"))).await;
