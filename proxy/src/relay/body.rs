@@ -10,6 +10,7 @@ mod looks;
 mod parts;
 mod step;
 mod time_limits;
+mod turn;
 mod unsent;
 mod wake;
 
@@ -34,7 +35,7 @@ use crate::{
         body::{
             alarm::Alarm,
             looks::Looks,
-            step::{Step, TURN},
+            turn::{Step, TURN},
             wake::AnswerWaker,
         },
         clocks::Clocks,

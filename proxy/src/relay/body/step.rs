@@ -10,25 +10,17 @@ use bytes::Bytes;
 use http_body::Body;
 use tokio::time::Instant;
 
-use super::{End, RelayBody};
+use super::{
+    End, RelayBody,
+    turn::{Step, TURN},
+};
 use crate::{
     dialect::chat::StreamProgress,
     error::{Error, ErrorKind, UpstreamError},
 };
 
-/// The number of ready frames in a row after which other streams get their turn.
-pub(super) const TURN: u32 = 16;
-
 /// The time that an engine has to close its body after an end behind which nothing can follow.
 pub(super) const CLOSING: Duration = Duration::from_secs(1);
-
-/// The result of polling the engine once.
-pub(super) enum Step {
-    /// More bytes came, or a heartbeat was due.
-    Moved,
-    /// The answer ended, properly or with an error.
-    Ended(Result<(), Error>),
-}
 
 // === impl RelayBody ===
 

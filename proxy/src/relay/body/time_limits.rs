@@ -8,7 +8,7 @@ use crucible_router::machine::awake::READ_FIRST;
 use http_body::Body;
 use tokio::time::Instant;
 
-use super::{RelayBody, step::Step};
+use super::{RelayBody, turn::Step};
 use crate::{
     error::{Error, ErrorKind},
     relay::clocks::{DueClock, Missed},

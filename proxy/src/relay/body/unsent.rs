@@ -6,7 +6,7 @@ use std::task::Poll;
 use bytes::{Bytes, BytesMut};
 use http_body::Body;
 
-use super::{End, RelayBody, step::Step};
+use super::{End, RelayBody, turn::Step};
 use crate::error::Error;
 
 // === impl RelayBody ===
