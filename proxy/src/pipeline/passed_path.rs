@@ -99,6 +99,7 @@ impl PassingRequest {
         self.active.note(|record| {
             record.engine = Some(Arc::clone(&target.engine));
             record.model = Some(Arc::clone(&target.model));
+            record.reason = Some(Reason::Exact);
         });
         let prompt = peek.as_ref().filter(|_| self.of.path.is_prompt);
         let permit = match prompt {
@@ -165,7 +166,6 @@ impl PassingRequest {
     ) -> Result<Permit, Error> {
         let demand = self.demand(target, body, peek, headers)?;
         self.active.note(|record| {
-            record.reason = Some(Reason::Exact);
             record.phase = RequestPhase::Queue;
             record.queued_at = Some(Instant::now());
             record.stream = demand.stream;

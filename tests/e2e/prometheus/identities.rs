@@ -7,12 +7,16 @@ use crucible_tests::process::PATIENCE;
 use super::server::Prometheus;
 
 /// Two sums that are equal for each instance.
-const IDENTITIES: [(&str, &str); 6] = [
+const IDENTITIES: [(&str, &str); 7] = [
     (
         "crucible_requests_total",
         "crucible_request_duration_seconds_count",
     ),
     ("crucible_requests_total", "crucible_overhead_seconds_count"),
+    (
+        "crucible_requests_total{engine!=\"none\"}",
+        "crucible_routed_total",
+    ),
     (
         "crucible_requests_total{code=\"499\"}",
         "crucible_client_disconnects_total",
