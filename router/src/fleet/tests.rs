@@ -1,4 +1,7 @@
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{
+    OnceLock,
+    atomic::{AtomicBool, AtomicU64, Ordering},
+};
 
 use axum::{Json, Router, http::StatusCode, routing::get};
 use crucible_config::checked::{self, Device, EngineKind, Manage};
@@ -10,7 +13,7 @@ use super::*;
 use crate::{
     discovery,
     engine::testing::Fake,
-    event::Silent,
+    event::{Event, Silent},
     view::{BreakerState, Health},
 };
 
@@ -36,8 +39,15 @@ fn list(id: &'static str) -> Router {
 }
 
 fn start(config: &Config, places: Vec<SearchAddress>) -> (Fleet, tokio_util::sync::DropGuard) {
-    let cancel = CancellationToken::new();
-    let (observer, tracker) = (Arc::new(Silent), TaskTracker::new());
+    start_observed(config, places, Arc::new(Silent))
+}
+
+fn start_observed(
+    config: &Config,
+    places: Vec<SearchAddress>,
+    observer: Arc<dyn EventObserver>,
+) -> (Fleet, tokio_util::sync::DropGuard) {
+    let (cancel, tracker) = (CancellationToken::new(), TaskTracker::new());
     let state = Arc::new(StateDir::claim(&config.state_dir));
     let fleet = Fleet::start(config, state, places, observer, tracker, cancel.clone());
     (fleet, cancel.drop_guard())
@@ -358,4 +368,37 @@ async fn an_engine_that_answers_somebody_may_be_silent_to_others() {
     assert!(working(false, Duration::ZERO));
     tell(RequestOutcome::ServerFailed, true);
     assert!(!working(false, long));
+}
+
+/// An observer that looks into the view when an engine is said to be wedged.
+#[derive(Default)]
+struct ViewAtEvent {
+    fleet: OnceLock<Fleet>,
+    /// Whether the view called the engine wedged at that moment.
+    wedged: OnceLock<bool>,
+}
+
+impl EventObserver for ViewAtEvent {
+    fn observe(&self, event: &Event) {
+        if let (Event::Wedged { .. }, Some(fleet)) = (event, self.fleet.get()) {
+            let _ = self.wedged.set(fleet.view().engines[0].wedged);
+        }
+    }
+}
+
+/// The log said that an engine is wedged before the state did.
+#[tokio::test]
+async fn who_hears_of_a_wedged_engine_finds_it_in_the_view() {
+    let fake = Fake::start(list("m")).await;
+    let observer = Arc::new(ViewAtEvent::default());
+    let engines = config(vec![openai("e", &fake.url)]);
+    let (fleet, _guard) = start_observed(&engines, Vec::new(), observer.clone());
+    fleet.settled().await;
+    let _ = observer.fleet.set(fleet.clone());
+    for client in ["a", "b"] {
+        let client = ClientId::of_key(client);
+        let who = (&client, BreakerPass::Closed);
+        fleet.report("e", who, RequestOutcome::Silent, false);
+    }
+    assert_eq!(observer.wedged.get(), Some(&true));
 }

@@ -239,7 +239,7 @@ fn machine() -> Vec<PanelDraft> {
             (6, 7),
         )
         .nothing("no card that can be read")
-        .query(&card, "{{gpu}}")
+        .query(&card, "card {{gpu}}")
         .limit(&of("crucible_gpu_memory_limit_bytes").max(&[])),
         chart(
             "Graphics memory in use",
@@ -247,7 +247,7 @@ fn machine() -> Vec<PanelDraft> {
             (6, 7),
         )
         .nothing("no card that can be read")
-        .query(&card.clone().per(&card_total, PanelUnit::Share), "{{gpu}}")
+        .query(&card.clone().per(&card_total, PanelUnit::Share), "card {{gpu}}")
         .bad_from(0.95)
         .runbooks(&["CrucibleGpuMemoryNearLimit"]),
         chart(
@@ -256,7 +256,7 @@ fn machine() -> Vec<PanelDraft> {
             (6, 7),
         )
         .nothing("no card that can be read")
-        .query(&of("crucible_gpu_utilization_ratio").max(&["gpu"]), "{{gpu}}")
+        .query(&of("crucible_gpu_utilization_ratio").max(&["gpu"]), "card {{gpu}}")
         .up_to(1.0),
         chart(
             "Temperature",
@@ -264,14 +264,14 @@ fn machine() -> Vec<PanelDraft> {
             (8, 7),
         )
         .nothing("no card that can be read")
-        .query(&of("crucible_gpu_temperature_celsius").max(&["gpu"]), "{{gpu}}"),
+        .query(&of("crucible_gpu_temperature_celsius").max(&["gpu"]), "card {{gpu}}"),
         chart(
             "Power",
             "What cards draw now, and the mean of what cards and processor packages used.",
             (8, 7),
         )
         .nothing("no card that can be read")
-        .query(&of("crucible_gpu_power_watts").max(&["gpu"]), "{{gpu}} now")
+        .query(&of("crucible_gpu_power_watts").max(&["gpu"]), "card {{gpu}} now")
         .query(&of("crucible_energy_joules_total").rate(&["source"]), "{{source}}"),
         chart(
             "Main memory",
