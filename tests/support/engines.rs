@@ -1,11 +1,14 @@
 //! Simulated engines and the configuration that points Crucible at them.
 
-use std::time::Duration;
+use std::{io::ErrorKind, time::Duration};
 
 use crucible_sim::{Fault, FaultKind, LogView, Options, Sim};
 use serde_json::Value;
 
-use crate::process::{Crucible, PATIENCE, free_port};
+use crate::{
+    process::{Crucible, PATIENCE, free_port},
+    rest::eventually,
+};
 
 /// Crucible in front of both simulated engines.
 pub struct Both {
@@ -176,7 +179,8 @@ impl Troubled {
     }
 }
 
-/// A simulated engine, on a port that nobody else takes once it has ended.
+/// A simulated engine, on a port that nobody else takes once it has ended. It waits for a port that is taken: a child
+/// that another test starts has a copy of a listener until it runs its program.
 ///
 /// # Panics
 /// If it does not start.
@@ -184,7 +188,14 @@ pub async fn start(mut options: Options) -> Sim {
     if options.port == 0 {
         options.port = free_port();
     }
-    Sim::start(options).await.expect("the simulator starts")
+    eventually("the simulator's port is free", || async {
+        match Sim::start(options.clone()).await {
+            Ok(sim) => Some(sim),
+            Err(error) if error.kind() == ErrorKind::AddrInUse => None,
+            Err(error) => panic!("the simulator does not start: {error}"),
+        }
+    })
+    .await
 }
 
 /// Writes the `[[engine]]` block of an engine.

@@ -28,7 +28,7 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// name none, so that no other test's socket takes one of them while nobody listens there. Each run of the tests
 /// on a machine has a block of them.
 const PORTS: Range<u16> = 20_000..32_000;
-const BLOCK: u16 = 1_500;
+const BLOCK: u16 = 4_000;
 
 /// The first port of a block that no other run has, and the lock of that block, which is kept to the end.
 fn claimed() -> (u16, Option<File>) {
@@ -46,17 +46,36 @@ fn claimed() -> (u16, Option<File>) {
     blocks.find_map(claim).unwrap_or((PORTS.start, None))
 }
 
-/// A port that is free, and that is given to nobody else soon: a server can end and start again on it, and
-/// while it is away a connection to it is refused.
+/// The next port of this run's block.
+fn next_port() -> u16 {
+    static CLAIMED: LazyLock<(u16, Option<File>)> = LazyLock::new(claimed);
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    CLAIMED.0 + NEXT.fetch_add(1, Ordering::Relaxed) % BLOCK
+}
+
+/// Listens on a port that is free, and that is given to nobody else soon: once the server has ended, a connection to
+/// it is refused.
+///
+/// # Panics
+/// If there is none.
+pub async fn listen() -> tokio::net::TcpListener {
+    for _ in 0..BLOCK {
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", next_port())).await;
+        if let Ok(listener) = listener {
+            return listener;
+        }
+    }
+    panic!("no port is free")
+}
+
+/// A port that is free, for a server that binds it by itself and can end and start again on it. It may be taken for a
+/// moment yet: a child that another test starts has a copy of every listener until it runs its program.
 ///
 /// # Panics
 /// If there is none.
 #[must_use]
 pub fn free_port() -> u16 {
-    static CLAIMED: LazyLock<(u16, Option<File>)> = LazyLock::new(claimed);
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let first = CLAIMED.0;
-    std::iter::repeat_with(|| first + NEXT.fetch_add(1, Ordering::Relaxed) % BLOCK)
+    std::iter::repeat_with(next_port)
         .take(usize::from(BLOCK))
         .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
         .expect("a free port")

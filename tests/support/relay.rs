@@ -12,9 +12,9 @@ use axum::{
 use futures_util::StreamExt as _;
 use parking_lot::Mutex;
 use serde_json::Value;
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::task::JoinHandle;
 
-use crate::{engines::client, process::free_port};
+use crate::{engines::client, process::listen};
 
 /// One POST to the engine. Taken down before it is passed on.
 #[derive(Clone, Debug)]
@@ -93,9 +93,7 @@ impl Relay {
             client: client(),
             calls: Arc::clone(&calls),
         });
-        let listener = TcpListener::bind(("127.0.0.1", free_port()))
-            .await
-            .expect("a port");
+        let listener = listen().await;
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         let app = Router::new().fallback(pass).with_state(ahead);
         #[expect(clippy::disallowed_methods, reason = "aborted when this is dropped")]

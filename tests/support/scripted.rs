@@ -12,11 +12,11 @@ use std::{
 use parking_lot::Mutex;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     task::JoinHandle,
 };
 
-use crate::process::free_port;
+use crate::process::listen;
 
 /// The way in which a scripted answer leaves its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,9 +110,7 @@ impl Scripted {
     }
 
     async fn start_by_request(script: impl Fn(&Asked) -> Script + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", free_port()))
-            .await
-            .expect("a port");
+        let listener = listen().await;
         let address = listener.local_addr().expect("an address");
         let calls = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&calls);

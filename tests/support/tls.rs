@@ -8,10 +8,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd,
 };
 use tempfile::TempDir;
-use tokio::{
-    io::copy_bidirectional,
-    net::{TcpListener, TcpStream},
-};
+use tokio::{io::copy_bidirectional, net::TcpStream};
 use tokio_rustls::{
     TlsAcceptor,
     rustls::{
@@ -22,7 +19,7 @@ use tokio_rustls::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::process::free_port;
+use crate::process::listen;
 
 /// An authority that nobody knows, and its certificate in a file.
 pub struct Authority {
@@ -120,9 +117,7 @@ impl TlsFront {
     /// # Panics
     /// If no port is free.
     pub async fn start(server: TlsAcceptor, to: &str) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", free_port()))
-            .await
-            .expect("a port");
+        let listener = listen().await;
         let address = listener.local_addr().expect("an address");
         let to = to.trim_start_matches("http://").to_owned();
         let cut = CancellationToken::new();
