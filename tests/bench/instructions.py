@@ -9,7 +9,9 @@ BASELINE is the same program of another commit, built with the same profile; its
 beside, with the ratio. Each program runs twice per case in front of a simulated engine that speaks
 OpenAI's API, with few and with many requests (or chunks) on one kept connection: the difference, over
 the difference in number, is the cost of one, without start, polls and end. Chunks come as fast as the
-engine writes them, so that many are read at once, and again one at a time, as from a model. A clock
+engine writes them, so that many are read at once, and again one at a time, as from a model. With
+--more, requests also come on 64 connections at once, for which the engine has as many permits, and with
+prompts of lines and quotation marks, which JSON escapes. A clock
 that the rate limits calibrate at the start takes between 1 and 16 million instructions, by what else
 runs: they are left out, where the program has names of functions. Needs valgrind.
 """
@@ -22,11 +24,16 @@ import re
 import signal
 import subprocess
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 
 FEW, MANY = 200, 1200
 # Chunks of each of some streams per second, which come one at a time.
 PACED = 300
 SMALL, LARGE = 2048, 64 * 1024
+# Connections that ask at once, and the permits of their engine.
+AT_ONCE = 64
+# A line of a prompt that JSON writes with escapes, as files and code have them.
+LINE = 'let name = "text";\n\t'
 
 
 def started(command, **options):
@@ -39,10 +46,10 @@ def started(command, **options):
     raise SystemExit(f"{command[0]} ended before it listened")
 
 
-def body(form, stream, tokens, size):
+def body(form, stream, tokens, size, line="x"):
     """The path and body of a request in a client format, and what each piece of text begins with."""
     asked = {"model": "sim-model", "stream": stream}
-    said = [{"role": "user", "content": "x" * size}]
+    said = [{"role": "user", "content": line * (size // len(json.dumps(line)[1:-1]))}]
     if form == "responses":
         asked |= {"max_output_tokens": tokens, "input": said}
         return "/v1/responses", asked, b"event: response.output_text.delta"
@@ -52,8 +59,8 @@ def body(form, stream, tokens, size):
     return "/v1/chat/completions", asked, b"data: {"
 
 
-def ask(connection, form, stream, tokens, size):
-    path, asked, piece = body(form, stream, tokens, size)
+def ask(connection, form, stream, tokens, size, line="x"):
+    path, asked, piece = body(form, stream, tokens, size, line)
     connection.request("POST", path, json.dumps(asked))
     answer = connection.getresponse()
     text = answer.read()
@@ -62,22 +69,30 @@ def ask(connection, form, stream, tokens, size):
     return text.count(piece)
 
 
-def instructions(program, engine, folder, form, requests, stream, tokens, size):
+def instructions(program, engine, folder, form, requests, stream, tokens, size, line="x", connections=1):
     """Instructions of one run, and the events that it relayed."""
     counts = folder / "callgrind.out"
     config = folder / "crucible.toml"
     config.write_text(
         f'listen = "127.0.0.1:0"\nstate_dir = "{folder}/state"\n'
         f'[[engine]]\nname = "engine"\nkind = "openai"\nurl = "http://{engine}"\n'
+        + (f"permits = {connections}\n" if connections > 1 else "")
     )
     child, address = started(
         ["valgrind", "--tool=callgrind", f"--callgrind-out-file={counts}", program]
         + ["serve", "--config", str(config)],
         stderr=subprocess.DEVNULL,
     )
-    connection = http.client.HTTPConnection(address, timeout=120)
-    events = sum(ask(connection, form, stream, tokens, size) for _ in range(requests))
-    connection.close()
+
+    def asked(number):
+        connection = http.client.HTTPConnection(address, timeout=120)
+        share = range(number, requests, connections)
+        events = sum(ask(connection, form, stream, tokens, size, line) for _ in share)
+        connection.close()
+        return events
+
+    with ThreadPoolExecutor(connections) as clients:
+        events = sum(clients.map(asked, range(connections)))
     child.send_signal(signal.SIGTERM)
     child.wait()
     total = re.search(r"^(?:summary|totals): (\d+)", counts.read_text(), re.MULTILINE)
@@ -108,6 +123,21 @@ def measured(program, engine, paced, form="chat"):
         return (many - few) / (MANY - FEW), (more - some) / 200, chunk, alone
 
 
+def measured_more(program, engine):
+    """Instructions per request of 2 KiB on many connections at once, and per request of 2 and of 64 KiB
+    with escapes."""
+    with tempfile.TemporaryDirectory() as name:
+        run = lambda requests, size, *how: instructions(
+            program, engine, pathlib.Path(name), "chat", requests, False, 8, size, *how
+        )[0]
+        each = lambda few, many, *how: (run(many, *how) - run(few, *how)) / (many - few)
+        return (
+            each(FEW, MANY, SMALL, "x", AT_ONCE),
+            each(FEW, MANY, SMALL, LINE),
+            each(50, 250, LARGE, LINE),
+        )
+
+
 def row(name, numbers, form="{:,.0f}"):
     print(f"| {name} | " + " | ".join("-" if n is None else form.format(n) for n in numbers) + " |")
 
@@ -118,6 +148,7 @@ def main():
     arguments.add_argument("baseline", nargs="?")
     arguments.add_argument("--sim", default="target/release/crucible-sim")
     arguments.add_argument("--formats", action="store_true", help="also Responses and Messages, per chunk")
+    arguments.add_argument("--more", action="store_true", help="also many connections, and prompts with escapes")
     chosen = arguments.parse_args()
     command = [chosen.sim, "openai", "--context", "65536"]
     sim, engine = started(command)
@@ -126,6 +157,7 @@ def main():
         ours = measured(chosen.program, engine, paced)
         old = chosen.baseline and measured(chosen.baseline, engine, paced)
         forms = ["responses", "messages"] if chosen.formats else []
+        more = [measured_more(name, engine) for name in (chosen.program, chosen.baseline) if name and chosen.more]
         others = {form: measured(chosen.program, engine, paced, form) for form in forms}
     finally:
         sim.kill()
@@ -139,6 +171,13 @@ def main():
     for form, numbers in others.items():
         row(form, numbers)
         row(f"{form}, ratio to chat", [None, None, numbers[2] / ours[2], None], "{:.3f}")
+    if more:
+        print(f"\n| | 2 KiB, {AT_ONCE} connections at once | 2 KiB with escapes | 64 KiB with escapes |")
+        print("|---|---|---|---|")
+        for name, numbers in zip(["this build", "baseline"], more):
+            row(name, numbers)
+    if len(more) == 2:
+        row("ratio", [new / before for new, before in zip(*more)], "{:.3f}")
 
 
 main()
