@@ -87,7 +87,8 @@ pub struct InspectedEndDoc {
     pub took_s: f64,
     /// The HTTP status; 499 where the client left first.
     pub status: u16,
-    /// `ok`, or the code of the error or the cause that ended it.
+    /// `ok`, `client_gone` where the client left first, the code of the error that ended it, or `client_slow`
+    /// where the client did not read and was given up.
     pub outcome: Cow<'static, str>,
     /// The engine that was tried last; null where none was.
     pub engine: Option<Arc<str>>,

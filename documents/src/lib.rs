@@ -17,10 +17,12 @@
 //! | [`inspector`] | `GET /crucible/inspect`, `inspect --json` |
 //! | [`event_log`] | `events.jsonl` in `state_dir` |
 //!
+//! [`EndingClass`] divides the requests of these documents into answered, left and failed ones.
 //! [`UnseenCharacter`] names what must not come to a terminal from a text of others, for all who show one.
 //!
 //! [`running`] asks the instance at the configured address for them.
 
+mod ending_class;
 pub mod event_log;
 pub mod explain;
 pub mod headers;
@@ -35,6 +37,7 @@ mod usage;
 pub mod verified;
 
 pub use self::{
+    ending_class::{ANSWERED_OUTCOME, CLIENT_GONE_OUTCOME, CLIENT_GONE_STATUS, EndingClass},
     explain::ExplainDoc,
     models::{ListedEngineDoc, ListedModelDoc, ModelsDoc},
     number::seconds,

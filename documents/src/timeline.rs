@@ -4,6 +4,8 @@ use std::{borrow::Cow, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
+use crate::EndingClass;
+
 /// A load, an eviction or an answer that has ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -65,8 +67,18 @@ pub struct AnsweredRequest {
     pub tokens_per_second: Option<f64>,
     /// The HTTP status; 499 where the client left first.
     pub status: u16,
-    /// `ok`, or the code of the error that ended it.
+    /// `ok`, `client_gone` where the client left first, the code of the error that ended it, or `client_slow`
+    /// where the client did not read and was given up.
     pub outcome: Cow<'static, str>,
+}
+
+// === impl AnsweredRequest ===
+
+impl AnsweredRequest {
+    /// Returns whether it was answered, left by its client, or failed.
+    pub fn ending(&self) -> EndingClass {
+        EndingClass::of(&self.outcome, self.status)
+    }
 }
 
 #[cfg(test)]

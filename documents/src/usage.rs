@@ -33,7 +33,7 @@ pub struct UsageRowDoc {
     pub name: Option<String>,
     /// Requests that came as far as the queue.
     pub requests: u64,
-    /// Those of them that ended in an error.
+    /// Those of them that ended in an error, or whose client was given up because it did not read.
     pub failed: u64,
     /// Those of them whose client left first.
     pub left: u64,

@@ -214,7 +214,7 @@ async fn markup_in_names_is_text() {
 }
 
 /// The next event of a stream, its name and its data.
-async fn next_event(
+pub(crate) async fn next_event(
     stream: &mut (impl futures_util::Stream<Item = reqwest::Result<bytes::Bytes>> + Unpin),
     rest: &mut String,
 ) -> Option<(String, String)> {

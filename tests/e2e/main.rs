@@ -38,6 +38,7 @@ mod departed;
 mod discovery;
 mod doctor;
 mod embeddings;
+mod endings;
 mod engine_paths;
 mod environment;
 mod event_readers;

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
-import { bytes, ceiling, client, clock, count, duration, isolated, phase, share, size, visible, wait } from "../../proxy/src/admin/page/format.js";
+import { bytes, ceiling, client, clock, count, duration, ending, isolated, phase, share, size, visible, wait } from "../../proxy/src/admin/page/format.js";
 import { eventParser } from "../../proxy/src/admin/page/stream.js";
 
 // The terminal view is held to the same cases (cli/src/top/words.rs).
@@ -17,8 +17,8 @@ test("kept requests have a size, a time and a cached share", () => {
     ["98 % cached", "about 98 % cached", ""]);
 });
 
-test("numbers, times, phases and waits are said as in the terminal", () => {
-  for (const [name, say] of Object.entries({ bytes, client, count, duration, phase, wait })) {
+test("numbers, times, phases, waits and ends are said as in the terminal", () => {
+  for (const [name, say] of Object.entries({ bytes, client, count, duration, ending, phase, wait })) {
     for (const [value, text] of cases[name]) assert.equal(say(value), text, name + " of " + JSON.stringify(value));
   }
 });

@@ -3,7 +3,10 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use crucible_documents::event_log::{LoadEvent, LoggedEngineFacts, LoggedEvent, RequestEvent};
+use crucible_documents::{
+    EndingClass,
+    event_log::{LoadEvent, LoggedEngineFacts, LoggedEvent, RequestEvent},
+};
 use crucible_router::{
     catalog::ModelKind,
     measurements,
@@ -19,8 +22,6 @@ const UNLOAD_TIME: Duration = Duration::from_secs(1);
 const LOAD_TO_UNLOAD: u32 = 10;
 /// The time for which a request holds its permit where no request of its model ever had one.
 const PERMIT_TIME: Duration = Duration::from_secs(5);
-/// The status of a request whose client left before it was answered (nginx's 499).
-const CLIENT_LEFT_STATUS: u16 = 499;
 
 /// The requests of an event log with what is known of the engines that served them.
 pub(super) struct LoggedTraffic {
@@ -120,7 +121,7 @@ fn trace_request(
             .or(Some(PERMIT_TIME)),
         calls_tools: line.called_tools,
         follows_after: None,
-        longest_wait: (held.is_none() && line.status == CLIENT_LEFT_STATUS).then_some(waited),
+        longest_wait: (held.is_none() && line.ending() == EndingClass::Left).then_some(waited),
     }
 }
 
@@ -211,8 +212,7 @@ mod tests {
         line(&format!(
             "{{\"event\":\"request\",\"at_ms\":{at},\"engine\":\"gpu\",\"model\":\"m\",\
              \"class\":\"background\",\"prompt_tokens\":10,\"output_tokens\":20,\"loaded\":false,\
-             \"outcome\":\"ok\",\"engine_kind\":\"lmstudio\",\"device\":\"gpu\",\"pool\":\"gpu\",\
-             {rest}}}"
+             \"engine_kind\":\"lmstudio\",\"device\":\"gpu\",\"pool\":\"gpu\",{rest}}}"
         ))
     }
 
@@ -227,9 +227,18 @@ mod tests {
     fn times_are_measured_where_the_log_has_them() {
         let lines = [
             load(400, 500, "ok"),
-            request(3000, "\"wait_ms\":40,\"held_ms\":700,\"status\":200"),
-            request(1000, "\"wait_ms\":30,\"held_ms\":500,\"status\":200"),
-            request(4000, "\"wait_ms\":60,\"status\":499"),
+            request(
+                3000,
+                "\"wait_ms\":40,\"held_ms\":700,\"status\":200,\"outcome\":\"ok\"",
+            ),
+            request(
+                1000,
+                "\"wait_ms\":30,\"held_ms\":500,\"status\":200,\"outcome\":\"ok\"",
+            ),
+            request(
+                4000,
+                "\"wait_ms\":60,\"status\":499,\"outcome\":\"client_gone\"",
+            ),
             load(1000, 3000, "ok"),
             load(1100, 1, "error"),
         ];
@@ -261,7 +270,7 @@ mod tests {
     fn a_load_that_was_never_seen_is_estimated_by_size() {
         let lines = [request(
             0,
-            "\"wait_ms\":0,\"status\":503,\"size_bytes\":4000000000",
+            "\"wait_ms\":0,\"status\":503,\"outcome\":\"queue_full\",\"size_bytes\":4000000000",
         )];
         let traffic = LoggedTraffic::of(&lines).unwrap();
         assert_eq!(

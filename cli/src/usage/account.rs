@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crucible_documents::{
-    EnergyCounterDoc, UsageDoc, UsageRowDoc,
+    EndingClass, EnergyCounterDoc, UsageDoc, UsageRowDoc,
     event_log::{EventLog, LoadEvent, LoggedEvent, RequestEvent},
 };
 use jiff::{Timestamp, tz::TimeZone};
@@ -13,9 +13,6 @@ use super::{
     grouping::UsageGrouping,
     period::UsagePeriod,
 };
-
-/// The status of a request whose client left before it was answered (nginx's 499).
-const CLIENT_LEFT_STATUS: u16 = 499;
 
 /// The usage in a period, in rows and in all.
 pub(super) struct UsageAccount {
@@ -36,7 +33,7 @@ pub(super) struct UsageAccount {
 pub(super) struct UsageSum {
     /// Requests that came as far as the queue.
     pub(super) requests: u64,
-    /// Those that ended in an error.
+    /// Those that ended in an error, or whose client was given up because it did not read.
     pub(super) failed: u64,
     /// Those whose client left first.
     pub(super) left: u64,
@@ -160,10 +157,10 @@ impl UsageAccount {
 impl UsageSum {
     fn add(&mut self, request: &RequestEvent, joules: &BTreeMap<String, f64>) {
         self.requests += 1;
-        if request.outcome != "ok" {
-            self.failed += 1;
-        } else if request.status == CLIENT_LEFT_STATUS {
-            self.left += 1;
+        match request.ending() {
+            EndingClass::Answered => {}
+            EndingClass::Left => self.left += 1,
+            EndingClass::Failed => self.failed += 1,
         }
         add_to(&mut self.prompt, request.prompt_tokens);
         add_to(&mut self.output, request.output_tokens);
@@ -282,6 +279,12 @@ mod tests {
             )),
             line(&format!(
                 "\"at_ms\":{},\"program\":\"curl\",\"prompt_tokens\":11,\"output_tokens\":0,\
+                 \"status\":499,\"outcome\":\"client_gone\"",
+                NOON + 86_400_000
+            )),
+            // As versions before wrote it.
+            line(&format!(
+                "\"at_ms\":{},\"program\":\"curl\",\"prompt_tokens\":0,\"output_tokens\":0,\
                  \"status\":499,\"outcome\":\"ok\"",
                 NOON + 86_400_000
             )),
@@ -303,15 +306,15 @@ mod tests {
     #[test]
     fn rows_are_made_by_each_property_and_add_up_to_all() {
         for (by, expected) in [
-            (UsageGrouping::Key, vec![(None, 2), (Some("laptop"), 1)]),
+            (UsageGrouping::Key, vec![(None, 3), (Some("laptop"), 1)]),
             (
                 UsageGrouping::Client,
-                vec![(Some("curl"), 2), (Some("opencode"), 1)],
+                vec![(Some("curl"), 3), (Some("opencode"), 1)],
             ),
-            (UsageGrouping::Model, vec![(Some("gpu/m"), 3)]),
+            (UsageGrouping::Model, vec![(Some("gpu/m"), 4)]),
             (
                 UsageGrouping::Day,
-                vec![(Some("2026-11-28"), 2), (Some("2026-11-29"), 1)],
+                vec![(Some("2026-11-28"), 2), (Some("2026-11-29"), 2)],
             ),
         ] {
             let doc = account(by);
@@ -319,7 +322,7 @@ mod tests {
             let sum = |of: fn(&UsageRowDoc) -> u64| doc.rows.iter().map(of).sum::<u64>();
             assert_eq!(sum(|row| row.prompt_tokens), 161);
             assert_eq!(sum(|row| row.output_tokens), doc.all.output_tokens);
-            assert_eq!((doc.all.requests, doc.all.failed, doc.all.left), (3, 1, 1));
+            assert_eq!((doc.all.requests, doc.all.failed, doc.all.left), (4, 1, 2));
             assert_eq!(doc.all.pools_s.values().sum::<f64>().to_string(), "1");
         }
     }

@@ -6,6 +6,8 @@ use std::{borrow::Cow, sync::Arc};
 use crucible_config::checked::{Class, Device, EngineKind};
 use serde::{Deserialize, Serialize};
 
+use crate::EndingClass;
+
 /// One event, tagged with its name in `event`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -62,7 +64,9 @@ pub struct RequestEvent {
     pub first_token_ms: Option<u64>,
     /// The HTTP status of the answer; 499 if the client left first.
     pub status: u16,
-    /// `ok`, or the code of the error that ended it.
+    /// `ok`, `client_gone` where the client left first, the code of the error that ended it, or `client_slow`
+    /// where the client did not read and was given up. In lines of older versions it is `ok` wherever no error
+    /// ended it.
     pub outcome: Cow<'static, str>,
     /// Whether the answer ended in tool calls.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -124,6 +128,15 @@ pub struct EnergyEvent {
     pub device: Device,
     /// The energy in joules.
     pub joules: f64,
+}
+
+// === impl RequestEvent ===
+
+impl RequestEvent {
+    /// Returns whether it was answered, left by its client, or failed.
+    pub fn ending(&self) -> EndingClass {
+        EndingClass::of(&self.outcome, self.status)
+    }
 }
 
 #[cfg(test)]

@@ -10,11 +10,11 @@ use std::{
 
 use crucible_documents::event_log::{LoadEvent, LoggedEvent, RequestEvent};
 use crucible_router::event::Event;
-use tokio::{sync::mpsc, time::Instant};
+use tokio::sync::mpsc;
 
 use crate::{
     metrics::labels::{load_outcome, load_trigger},
-    request::{ActiveRequest, RequestFacts},
+    request::ClosedRequest,
 };
 
 /// Lines that may wait for the disk.
@@ -79,46 +79,35 @@ impl EventLogSender {
         }
     }
 
-    /// A request that came as far as the queue, at its end; that is told on both clocks.
-    pub(crate) fn request(
-        &self,
-        active: &ActiveRequest,
-        record: &RequestFacts,
-        status: u16,
-        (now, wall): (Instant, SystemTime),
-    ) {
-        let (Some(queued), Some(engine), Some(model)) =
-            (record.queued_at, &record.engine, &record.model)
-        else {
+    /// Logs a request that came as far as the queue.
+    pub(crate) fn request(&self, closed: &ClosedRequest<'_>) {
+        let Some(queued) = closed.queued() else {
             return;
         };
         if let Some(open) = &self.0 {
             open.requests.fetch_add(1, Ordering::Relaxed);
         }
         self.put(|| {
-            let usage = record.usage.unwrap_or_default();
-            let (prompt_tokens, output_tokens) = record.tokens(u64::from(active.tokens()));
+            let facts = &closed.facts;
+            let cached = closed.cached();
             LoggedEvent::Request(RequestEvent {
-                at_ms: unix_ms(wall).saturating_sub(ms(now - queued)),
-                engine: Arc::clone(engine),
-                model: Arc::clone(model),
-                client: record.key.clone(),
-                program: record.program.clone(),
-                class: record.class,
-                prompt_tokens,
-                cached_tokens: usage.cached,
-                cached_estimated: usage.cached_is_estimated,
-                output_tokens,
-                wait_ms: ms(record.granted_at.unwrap_or(now) - queued),
-                loaded: record.loaded,
-                held_ms: record.granted_at.map(|at| ms(now - at)),
-                first_token_ms: record.first_token_at.map(|at| ms(at - queued)),
-                status,
-                outcome: record
-                    .error
-                    .map_or("ok", crate::error::ErrorKind::code)
-                    .into(),
-                called_tools: record.called_tools,
+                at_ms: unix_ms(closed.ended.wall_at(queued.since)),
+                engine: Arc::clone(queued.engine),
+                model: Arc::clone(queued.model),
+                client: facts.key.clone(),
+                program: facts.program.clone(),
+                class: facts.class,
+                prompt_tokens: closed.prompt_tokens,
+                cached_tokens: cached.map(|(tokens, _)| tokens),
+                cached_estimated: cached.is_some_and(|(_, is_estimated)| is_estimated),
+                output_tokens: closed.output_tokens,
+                wait_ms: ms(queued.wait),
+                loaded: facts.loaded,
+                held_ms: queued.held.map(ms),
+                first_token_ms: facts.first_token_at.map(|at| ms(at - queued.since)),
+                status: closed.status.as_u16(),
+                outcome: closed.outcome().into(),
+                called_tools: facts.called_tools,
                 facts: None,
             })
         });

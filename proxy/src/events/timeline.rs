@@ -14,7 +14,7 @@ use tokio::{sync::watch, time::Instant};
 use super::sender::unix_ms;
 use crate::{
     metrics::labels::{eviction_reason, load_outcome, load_trigger},
-    request::{ActiveRequest, RequestFacts},
+    request::ClosedRequest,
 };
 
 /// The time for which an entry is kept.
@@ -81,40 +81,26 @@ impl Timeline {
         }
     }
 
-    /// Adds a request that came as far as the queue, at its end; that is given on both clocks.
-    pub(crate) fn answered(
-        &self,
-        active: &ActiveRequest,
-        record: &RequestFacts,
-        status: u16,
-        (now, wall): (Instant, SystemTime),
-    ) {
-        let (Some(queued), Some(engine), Some(model)) =
-            (record.queued_at, &record.engine, &record.model)
-        else {
+    /// Adds a request that came as far as the queue.
+    pub(crate) fn answered(&self, closed: &ClosedRequest<'_>) {
+        let Some(queued) = closed.queued() else {
             return;
         };
-        let (prompt_tokens, output_tokens) = record.tokens(u64::from(active.tokens()));
-        let took = now - active.started;
+        let request = closed.request;
         self.add(TimelineEntry::Answer(AnsweredRequest {
-            at_ms: unix_ms(wall - took),
-            request_id: Arc::clone(&active.id),
-            engine: Arc::clone(engine),
-            model: Arc::clone(model),
-            queue_s: (record.granted_at.unwrap_or(now) - queued).as_secs_f64(),
-            first_token_s: record
-                .first_token_at
-                .map(|at| (at - active.started).as_secs_f64()),
-            took_s: took.as_secs_f64(),
-            prompt_tokens,
-            cached_tokens: record.usage.and_then(|usage| usage.cached),
-            output_tokens,
-            tokens_per_second: rate(output_tokens, record.output_time),
-            status,
-            outcome: record
-                .error
-                .map_or("ok", crate::error::ErrorKind::code)
-                .into(),
+            at_ms: unix_ms(closed.ended.wall_at(request.started)),
+            request_id: Arc::clone(&request.id),
+            engine: Arc::clone(queued.engine),
+            model: Arc::clone(queued.model),
+            queue_s: queued.wait.as_secs_f64(),
+            first_token_s: closed.first_token.map(|time| time.as_secs_f64()),
+            took_s: closed.took.as_secs_f64(),
+            prompt_tokens: closed.prompt_tokens,
+            cached_tokens: closed.cached().map(|(tokens, _)| tokens),
+            output_tokens: closed.output_tokens,
+            tokens_per_second: rate(closed.output_tokens, closed.facts.output_time),
+            status: closed.status.as_u16(),
+            outcome: closed.outcome().into(),
         }));
     }
 

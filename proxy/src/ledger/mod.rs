@@ -5,7 +5,6 @@
 
 mod closing;
 mod ended_request;
-mod phases;
 mod recent_loads;
 mod recent_prompts;
 mod reuse;
@@ -22,7 +21,6 @@ use parking_lot::Mutex;
 use tokio::{sync::Notify, task::yield_now, time::sleep};
 use tokio_util::sync::CancellationToken;
 
-use self::ended_request::Moment;
 pub(crate) use self::{
     ended_request::EndedRequest, recent_loads::RecentLoads, recent_prompts::RecentPrompts,
 };
@@ -31,6 +29,7 @@ use crate::{
     metrics::Metrics,
     otlp::SpanQueue,
     prefix::tracer::PrefixTracer,
+    request::Moment,
 };
 
 /// The time for which ended requests are gathered before a batch is closed.

@@ -14,9 +14,8 @@
 //! ```
 
 mod client;
-mod ended_span;
 mod export;
 mod queue;
 mod spans;
 
-pub(crate) use self::{ended_span::EndedSpan, export::SpanExport, queue::SpanQueue};
+pub(crate) use self::{export::SpanExport, queue::SpanQueue};

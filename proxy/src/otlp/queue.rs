@@ -3,8 +3,8 @@
 use opentelemetry_sdk::trace::SpanData;
 use tokio::sync::mpsc;
 
-use super::{ended_span::EndedSpan, spans};
-use crate::metrics::Metrics;
+use super::spans;
+use crate::{metrics::Metrics, request::ClosedRequest};
 
 /// The requests whose spans may wait for the task that exports them.
 pub(super) const WAITING: usize = 1024;
@@ -35,12 +35,12 @@ impl SpanQueue {
 
     /// Hands the spans of a request to the task that exports them; those that find no room are counted as
     /// lost.
-    pub(crate) fn put(&self, ended: &EndedSpan<'_>) {
+    pub(crate) fn put(&self, closed: &ClosedRequest<'_>) {
         let Some(open) = &self.0 else { return };
-        let Some(trace) = ended.request.trace.as_ref().filter(|t| t.is_sampled()) else {
+        let Some(trace) = closed.request.trace.as_ref().filter(|t| t.is_sampled()) else {
             return;
         };
-        let Err(error) = open.spans.try_send(spans::of(ended, trace)) else {
+        let Err(error) = open.spans.try_send(spans::of(closed, trace)) else {
             return;
         };
         let (mpsc::error::TrySendError::Full(lost) | mpsc::error::TrySendError::Closed(lost)) =

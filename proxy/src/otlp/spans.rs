@@ -9,9 +9,9 @@ use opentelemetry::{
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 use tokio::time::Instant;
 
-use super::ended_span::EndedSpan;
 use crate::{
     endpoint::Endpoint,
+    request::ClosedRequest,
     telemetry::trace_context::{TraceContext, not_zero},
 };
 
@@ -23,17 +23,17 @@ struct Place {
 }
 
 /// Returns the span of the request, then those of its phases that it came to.
-pub(super) fn of(ended: &EndedSpan<'_>, trace: &TraceContext) -> Vec<SpanData> {
+pub(super) fn of(closed: &ClosedRequest<'_>, trace: &TraceContext) -> Vec<SpanData> {
     let place = Place {
         trace: TraceId::from_bytes(trace.trace),
         request: SpanId::from_bytes(trace.own.unwrap_or_else(not_zero)),
     };
-    let mut spans = vec![request(ended, trace, place)];
-    for (name, from, to) in phases(ended) {
+    let mut spans = vec![request(closed, trace, place)];
+    for (name, from, to) in phases(closed) {
         let mut span = bare(place, SpanId::from_bytes(not_zero()), name.into());
         span.parent_span_id = place.request;
-        span.start_time = (ended.date)(from);
-        span.end_time = (ended.date)(to);
+        span.start_time = closed.ended.wall_at(from);
+        span.end_time = closed.ended.wall_at(to);
         spans.push(span);
     }
     spans
@@ -65,16 +65,10 @@ fn bare(place: Place, id: SpanId, name: Cow<'static, str>) -> SpanData {
     }
 }
 
-fn request(ended: &EndedSpan<'_>, trace: &TraceContext, place: Place) -> SpanData {
-    let EndedSpan {
-        request,
-        record,
-        status,
-        outcome,
-        ..
-    } = *ended;
+fn request(closed: &ClosedRequest<'_>, trace: &TraceContext, place: Place) -> SpanData {
+    let request = closed.request;
     let operation = operation(request.endpoint);
-    let name = match &record.model {
+    let name = match &closed.facts.model {
         Some(model) => format!("{operation} {model}"),
         None => operation.to_owned(),
     };
@@ -84,11 +78,11 @@ fn request(ended: &EndedSpan<'_>, trace: &TraceContext, place: Place) -> SpanDat
         span.parent_span_id = SpanId::from_bytes(parent);
         span.parent_span_is_remote = true;
     }
-    span.start_time = (ended.date)(request.started);
-    span.end_time = (ended.date)(ended.at);
-    span.attributes = attributes(ended, operation);
-    if record.error.is_some() || status >= 500 {
-        let description = outcome.into();
+    span.start_time = closed.ended.wall_at(request.started);
+    span.end_time = closed.ended.wall_at(closed.ended.monotonic);
+    span.attributes = attributes(closed, operation);
+    if closed.ending.error().is_some() || closed.status.is_server_error() {
+        let description = closed.outcome().into();
         span.status = Status::Error { description };
     }
     span
@@ -108,17 +102,18 @@ fn operation(endpoint: Endpoint) -> &'static str {
     }
 }
 
-fn attributes(ended: &EndedSpan<'_>, operation: &'static str) -> Vec<KeyValue> {
-    let EndedSpan {
-        request, record, ..
-    } = *ended;
+fn attributes(closed: &ClosedRequest<'_>, operation: &'static str) -> Vec<KeyValue> {
+    let (request, record) = (closed.request, &closed.facts);
     let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
     let mut all = vec![
         KeyValue::new("gen_ai.operation.name", operation),
-        KeyValue::new("http.response.status_code", i64::from(ended.status)),
+        KeyValue::new(
+            "http.response.status_code",
+            i64::from(closed.status.as_u16()),
+        ),
         KeyValue::new("crucible.request.id", request.id.to_string()),
         KeyValue::new("crucible.endpoint", request.endpoint.as_str()),
-        KeyValue::new("crucible.outcome", ended.outcome),
+        KeyValue::new("crucible.outcome", closed.outcome()),
         KeyValue::new("crucible.stream", record.stream),
     ];
     if let Some(asked) = record.asked_model.as_deref().or(record.model.as_deref()) {
@@ -155,30 +150,30 @@ fn attributes(ended: &EndedSpan<'_>, operation: &'static str) -> Vec<KeyValue> {
             ));
         }
     }
-    if let Some(first) = record.first_token_at {
-        let waited = first.saturating_duration_since(request.started);
+    if let Some(waited) = closed.first_token {
         all.push(KeyValue::new(
             "gen_ai.response.time_to_first_chunk",
             waited.as_secs_f64(),
         ));
     }
-    if record.error.is_some() {
-        all.push(KeyValue::new("error.type", ended.outcome));
+    if closed.ending.error().is_some() {
+        all.push(KeyValue::new("error.type", closed.outcome()));
     }
     all
 }
 
 /// The phases that a request came to, each with its begin and its end.
-fn phases(ended: &EndedSpan<'_>) -> Vec<(&'static str, Instant, Instant)> {
-    let record = ended.record;
-    let end = record.answered_at.unwrap_or(ended.at);
+fn phases(closed: &ClosedRequest<'_>) -> Vec<(&'static str, Instant, Instant)> {
+    let record = &closed.facts;
+    let ended = closed.ended.monotonic;
+    let end = record.answered_at.unwrap_or(ended);
     let mut phases = Vec::new();
     if !record.body_wait.is_zero() {
-        let started = ended.request.started;
+        let started = closed.request.started;
         phases.push(("receive", started, started + record.body_wait));
     }
     if let Some(queued) = record.queued_at {
-        let granted = record.granted_at.unwrap_or(ended.at);
+        let granted = record.granted_at.unwrap_or(ended);
         phases.push(("queue", queued, granted));
         phases.extend(
             record

@@ -169,12 +169,12 @@ impl RequestPhase {
 
 impl RequestFacts {
     /// The tokens of the prompt and of the answer: as the engine counted them, else the estimate of the
-    /// prompt and `events`, the number of events with content.
-    pub(crate) fn tokens(&self, events: u64) -> (u64, u64) {
-        let answer = self.usage.unwrap_or_default().completion.max(events);
+    /// prompt and `events`, the number of events with content. An engine that says 0 of an answer has not counted it.
+    pub(super) fn tokens(&self, events: u64) -> (u64, u64) {
+        let counted = self.usage.map(|usage| usage.completion);
         (
             self.usage.map_or(self.prompt_tokens, |usage| usage.prompt),
-            answer,
+            counted.filter(|&tokens| tokens > 0).unwrap_or(events),
         )
     }
 }

@@ -1,6 +1,9 @@
 //! Loads, evictions and answers of the last minutes, the newest first.
 
-use crucible_documents::timeline::{AnsweredRequest, TimelineEntry};
+use crucible_documents::{
+    EndingClass,
+    timeline::{AnsweredRequest, TimelineEntry},
+};
 use jiff::tz::TimeZone;
 
 use super::{
@@ -142,10 +145,11 @@ fn cells(time: &str, what: PaneCell, place: PaneCell, numbers: &[String; 5]) -> 
 
 fn answered(answer: &AnsweredRequest, zone: &TimeZone) -> PaneRow {
     let ended = time_of_day(later(answer.at_ms, answer.took_s), zone);
-    let (what, tone) = match (&*answer.outcome, answer.status) {
-        ("ok", 499) => ("left", TextTone::Warn),
-        ("ok", _) => ("answered", TextTone::Plain),
-        _ => ("failed", TextTone::Bad),
+    let ending = answer.ending();
+    let tone = match ending {
+        EndingClass::Answered => TextTone::Plain,
+        EndingClass::Left => TextTone::Muted,
+        EndingClass::Failed => TextTone::Bad,
     };
     let first = answer.first_token_s.map(duration);
     let speed = answer.tokens_per_second.map(rate);
@@ -159,11 +163,16 @@ fn answered(answer: &AnsweredRequest, zone: &TimeZone) -> PaneRow {
     ];
     let mut cells = cells(
         &ended,
-        PaneCell::new(what).in_tone(tone),
+        PaneCell::new(ending.as_str()).in_tone(tone),
         place(&answer.engine, &answer.model),
         &numbers,
     );
-    cells.push(PaneCell::new(if what == "failed" { &outcome } else { "" }).in_tone(tone));
+    let why = match ending {
+        EndingClass::Answered => "",
+        EndingClass::Left => "by its client",
+        EndingClass::Failed => &outcome,
+    };
+    cells.push(PaneCell::new(why).in_tone(tone));
     let cached = answer
         .cached_tokens
         .map_or_else(String::new, |cached| format!(", {cached} of them cached"));
@@ -187,5 +196,37 @@ fn answered(answer: &AnsweredRequest, zone: &TimeZone) -> PaneRow {
         key: format!("answer {}", answer.request_id),
         cells,
         details,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// The cells of what happened and why, in their tone.
+    fn told(outcome: &str, status: u16) -> [PaneCell; 2] {
+        let answer = json!({
+            "at_ms": 0, "request_id": "r", "engine": "gpu", "model": "m", "queue_s": 0.0, "first_token_s": null,
+            "took_s": 1.0, "prompt_tokens": 1, "cached_tokens": null, "output_tokens": 0,
+            "tokens_per_second": null, "status": status, "outcome": outcome,
+        });
+        let row = answered(&serde_json::from_value(answer).unwrap(), &TimeZone::UTC);
+        [row.cells[1].clone(), row.cells[8].clone()]
+    }
+
+    #[test]
+    fn an_answer_that_its_client_left_is_no_failure() {
+        for (outcome, status, what, why, tone) in [
+            ("ok", 200, "answered", "", TextTone::Plain),
+            ("client_gone", 499, "left", "by its client", TextTone::Muted),
+            ("ok", 499, "left", "by its client", TextTone::Muted),
+            ("client_slow", 200, "failed", "client slow", TextTone::Bad),
+            ("engine_cut", 502, "failed", "engine cut", TextTone::Bad),
+        ] {
+            let expected = [what, why].map(|text| PaneCell::new(text).in_tone(tone));
+            assert_eq!(told(outcome, status), expected, "{outcome} {status}");
+        }
     }
 }

@@ -80,6 +80,12 @@ export function wait(reason) {
   return words[reason] ?? "(" + reason + ")";
 }
 
+/** How a request ended, as documents/src/ending_class.rs divides them: a client that left has met no failure. */
+export function ending({ outcome, status }) {
+  if (outcome === "client_gone" || (outcome === "ok" && status === 499)) return "left";
+  return outcome === "ok" ? "answered" : "failed";
+}
+
 /** A round number at or above the largest value, for the top of a chart. */
 export function ceiling(values) {
   const most = Math.max(0, ...values);

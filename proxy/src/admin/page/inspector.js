@@ -1,7 +1,7 @@
 // The inspector: its switch, the banner of every page while it is on, the kept requests and one of them in full.
 
 import { by, fill, make, named } from "./dom.js";
-import { client, clock, count, duration, share, size, visible } from "./format.js";
+import { client, clock, count, duration, ending, share, size, visible } from "./format.js";
 import { ask } from "./stream.js";
 
 /** The most characters of a text that a page draws; the command `crucible inspect show` has all. */
@@ -38,11 +38,12 @@ function row(request) {
   const end = request.ended;
   const where = end.engine ? end.engine + "/" + end.model : "not routed";
   const state = end.outcome === "ok" ? "" : end.status + " " + end.outcome;
+  const style = ending(end) === "failed" ? "bad" : "muted";
   const button = make("button", { type: "button", class: "pick" },
     clock(request.at_ms) + " ", named(client(request.client)), " to ", named(where));
   button.addEventListener("click", () => choose(request.number, button));
   return make("li", {}, button, " ", make("span", { class: "muted" }, costs(end)), " ",
-    make("span", { class: "bad" }, state), make("p", { class: "change" }, request.change));
+    make("span", { class: style }, state), make("p", { class: "change" }, request.change));
 }
 
 /** Tokens and time of a request that has ended. */
@@ -177,11 +178,12 @@ function attempt(one) {
 }
 
 /** How a request ended, and what it cost. */
-function ending({ ended: end }) {
+function result({ ended: end }) {
   if (!end) return make("p", { class: "muted" }, "It is answered now.");
   const by = end.engine ? [" by ", named(end.engine + "/" + end.model)] : [];
   const turn = end.turn == null ? "" : "turn " + end.turn + " · ";
-  return make("p", end.outcome === "ok" ? {} : { class: "bad" }, end.status + " " + end.outcome, ...by, " · " + turn + costs(end));
+  const style = { answered: {}, left: { class: "muted" }, failed: { class: "bad" } }[ending(end)];
+  return make("p", style, end.status + " " + end.outcome, ...by, " · " + turn + costs(end));
 }
 
 /** The headers, of which values that might be secrets are not kept. */
@@ -216,7 +218,7 @@ function shown(request) {
   const parts = [
     heading,
     make("p", { class: "muted" }, "Request ", named(request.request_id), ", " + clock(request.at_ms)),
-    ending(request),
+    result(request),
     ...request.notes.map(note => make("p", { class: "muted" }, visible(note))),
     ...compared(request),
     make("h4", {}, "Answer"),

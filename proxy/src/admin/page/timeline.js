@@ -1,7 +1,7 @@
 // The last 15 minutes: lanes of answers, loads and evictions per engine, and two charts of answers.
 
 import { by, draw, fill, make } from "./dom.js";
-import { ceiling, count, duration, isolated } from "./format.js";
+import { ceiling, count, duration, ending, isolated } from "./format.js";
 
 const MINUTES = 15;
 const LANE = 30;
@@ -30,7 +30,7 @@ function words(entry) {
   const speed = entry.tokens_per_second ? ", " + entry.tokens_per_second.toFixed(1) + " tok/s" : "";
   return place + ": " + duration(entry.took_s) + ", first token " + (duration(entry.first_token_s) || "never") + ", " +
     count(entry.prompt_tokens) + " + " + count(entry.output_tokens) + " tokens" + speed +
-    (entry.outcome === "ok" ? "" : ", " + entry.outcome);
+    { answered: "", left: ", left by its client", failed: ", " + entry.outcome }[ending(entry)];
 }
 
 function mark(entry, lane, now, wide) {
@@ -41,7 +41,7 @@ function mark(entry, lane, now, wide) {
     return draw("line", { class: "eviction", x1: at, x2: at, y1: top - 2, y2: top + 14 }, title);
   }
   const from = x(begin(entry), now, wide);
-  const style = entry.kind === "load" ? "load" : entry.outcome === "ok" ? "answer" : "failed";
+  const style = entry.kind === "load" ? "load" : ending(entry);
   const height = entry.kind === "load" ? 14 : 8;
   return draw("rect", { class: style, x: from, y: top + (14 - height) / 2, height,
     width: Math.max(2, x(end(entry), now, wide) - from), rx: 1, opacity: 0.85 }, title);
@@ -90,7 +90,8 @@ function dots(place, value, unit, now) {
 export function showTimeline(now = Date.now()) {
   addEntries([], now);
   const legend = make("div", { class: "legend" }, make("span", { class: "answers" }, "answer"),
-    make("span", { class: "loads" }, "load"), make("span", { class: "evictions" }, "eviction, or an answer that failed"));
+    make("span", { class: "left-ends" }, "answer that its client left"), make("span", { class: "loads" }, "load"),
+    make("span", { class: "evictions" }, "eviction, or an answer that failed"));
   fill(by("timeline"), ...(entries.length ? [lanes(now), legend]
     : [make("p", { class: "muted" }, "Nothing happened yet.")]));
   fill(by("first-token"), dots(by("first-token"), "first_token_s", "s", now));

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::{metrics::PhaseTimes, request::RequestFacts};
+use super::facts::RequestFacts;
+use crate::metrics::PhaseTimes;
 
 /// Divides the time of a request from `started` to `ended`. Of a wait that a load was part
 /// of, the time of that load counts as load, or all where that is not known; `in_load` says that the client left during one. The time that an answer without a stream
