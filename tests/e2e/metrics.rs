@@ -2,6 +2,8 @@
 
 mod books;
 mod bounds;
+#[cfg(target_os = "linux")]
+mod cards;
 mod machine;
 mod open_metrics;
 mod words;

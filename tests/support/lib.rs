@@ -14,6 +14,7 @@ pub mod chat;
 pub mod chromium;
 pub mod clean;
 pub mod engines;
+pub mod ollama_process;
 pub mod person;
 pub mod process;
 pub mod raw;

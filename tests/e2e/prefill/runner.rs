@@ -3,18 +3,17 @@
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
 };
 
 use crucible_documents::state::PrefillSource;
 use crucible_tests::{
-    Crucible, binary,
+    Crucible,
     chat::{open, post, stream},
     engines::engine,
+    ollama_process::OllamaProcess,
 };
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 use super::{InFlightDoc, long, seen};
 
@@ -22,51 +21,28 @@ use super::{InFlightDoc, long, seen};
 const BATCH: &str = "25";
 
 /// An Ollama that is a process of its own, and whose runners are its children.
-struct OllamaProcess {
-    child: Child,
-    url: String,
+struct RunnersOllama {
+    ollama: OllamaProcess,
     /// The runners that were made to hang.
     hung: Vec<String>,
-    _folder: TempDir,
 }
 
-// === impl OllamaProcess ===
+// === impl RunnersOllama ===
 
-impl OllamaProcess {
+impl RunnersOllama {
     /// Starts one that reads 25 tokens of a prompt at once, so many in a second, with more arguments.
     fn start(prefill: &str, arguments: &[&str]) -> Self {
-        let sim = binary::sim();
-        let beside = sim.parent().expect("a folder with the programs");
-        let folder = tempfile::tempdir_in(beside).expect("a folder");
-        // A copy cannot be started while another thread forks, which has the file open for writing then.
-        let program = |name: &str| {
-            let path = folder.path().join(name);
-            fs::hard_link(sim, &path).expect("another name of the program");
-            path
-        };
-        program("llama-server");
-        let mut child = Command::new(program("ollama"))
-            .args(["serve", "--models", "m=1GB", "--context", "65536"])
-            .args(["--prefill", prefill, "--batch", BATCH])
-            .args(arguments)
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("it starts");
-        let mut line = String::new();
-        let out = child.stdout.take().expect("stdout is piped");
-        BufReader::new(out).read_line(&mut line).expect("a line");
-        let url = line.trim().trim_start_matches("listening on ").to_owned();
+        let reading = ["--prefill", prefill, "--batch", BATCH];
+        let model = ["--models", "m=1GB", "--context", "65536"];
         Self {
-            child,
-            url,
+            ollama: OllamaProcess::start(&[&model, &reading, arguments].concat()),
             hung: Vec::new(),
-            _folder: folder,
         }
     }
 
     /// Makes its runners hang: they take connections and answer nothing.
     fn hang_runners(&mut self) {
-        let id = self.child.id();
+        let id = self.ollama.pid();
         let mut runners = Vec::new();
         // The thread that started a process has it among its children.
         for task in fs::read_dir(format!("/proc/{id}/task")).expect("tasks") {
@@ -83,15 +59,13 @@ impl OllamaProcess {
 
     /// A Crucible in front of it, with these clocks.
     fn before(&self, clocks: &str) -> Crucible {
-        let block = engine("e", "ollama", &self.url);
+        let block = engine("e", "ollama", self.ollama.url());
         Crucible::start(&format!("[timeouts]\n{clocks}\n{block}device = \"gpu\"\n"))
     }
 }
 
-impl Drop for OllamaProcess {
+impl Drop for RunnersOllama {
     fn drop(&mut self) {
-        // It may be gone.
-        let _ = self.child.kill().and_then(|()| self.child.wait());
         for runner in &self.hung {
             let _ = signal("KILL", runner);
         }
@@ -138,7 +112,7 @@ async fn the_slots_of_an_ollamas_runner_show_how_far_a_prompt_is_read() {
         return;
     }
     // Twenty seconds for the prompt, of which half is enough.
-    let ollama = OllamaProcess::start("25", &[]);
+    let ollama = RunnersOllama::start("25", &[]);
     let crucible = ollama.before("first_token = \"8s\"");
     let looks = async {
         let first = seen(&crucible, read_by_runner(0.01, 0)).await;
@@ -166,7 +140,7 @@ async fn a_runner_that_reads_no_further_is_given_up_with_how_far_it_came() {
     if !HAS_PROCESSES {
         return;
     }
-    let ollama = OllamaProcess::start("100", &["--prefill-stops-at", "250"]);
+    let ollama = RunnersOllama::start("100", &["--prefill-stops-at", "250"]);
     let crucible = ollama.before("first_token = \"8s\"");
     let answer = open(&crucible, &long("repeat 2")).await;
     assert_eq!(answer.status(), 504);
@@ -189,7 +163,7 @@ async fn a_runner_whose_slots_hang_holds_up_no_answer() {
     if !HAS_PROCESSES {
         return;
     }
-    let mut ollama = OllamaProcess::start("50", &[]);
+    let mut ollama = RunnersOllama::start("50", &[]);
     let mut crucible = ollama.before("first_token = \"60s\"");
     let short = json!({"model": "m", "messages": [{"role": "user", "content": "repeat 1"}]});
     assert_eq!(post(&crucible, &short).await.status, 200);
@@ -212,7 +186,7 @@ async fn a_runner_that_hangs_while_it_reads_is_given_up_with_what_was_seen_last(
     if !HAS_PROCESSES {
         return;
     }
-    let mut ollama = OllamaProcess::start("100", &["--prefill-stops-at", "450"]);
+    let mut ollama = RunnersOllama::start("100", &["--prefill-stops-at", "450"]);
     let crucible = ollama.before("first_token = \"8s\"\ncommit = \"1s\"\nqueue = \"60s\"");
     let request = long("repeat 2");
     let hangs = async {

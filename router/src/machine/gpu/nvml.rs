@@ -1,9 +1,16 @@
 //! NVIDIA's driver library NVML, which is loaded at run time where it is installed.
 
+mod before_r510;
+mod library;
+
 use std::sync::OnceLock;
 
-use nvml_wrapper::{Nvml, enum_wrappers::device::TemperatureSensor};
+use nvml_wrapper::{
+    Device, Nvml, enum_wrappers::device::TemperatureSensor, error::NvmlError,
+    struct_wrappers::device::ProcessInfo,
+};
 
+use self::library::{NUMBERED, NvmlMemory};
 use super::card::{CardDriver, CardMemory, CardReading};
 
 // === impl CardDriver for Nvml ===
@@ -14,7 +21,7 @@ impl CardDriver for Nvml {
     }
 
     fn memory(&self, card: u32) -> Option<CardMemory> {
-        let memory = self.device_by_index(card).ok()?.memory_info().ok()?;
+        let memory = memory_of(&self.device_by_index(card).ok()?, card)?;
         Some(CardMemory {
             total: memory.total,
             free: Some(memory.free),
@@ -22,15 +29,15 @@ impl CardDriver for Nvml {
     }
 
     fn holders(&self, card: u32) -> Option<Vec<u32>> {
-        let all = self.device_by_index(card).ok()?.running_compute_processes();
-        Some(all.ok()?.into_iter().map(|process| process.pid).collect())
+        let all = processes_of(&self.device_by_index(card).ok()?)?;
+        Some(all.into_iter().map(|process| process.pid).collect())
     }
 
     fn reading(&self, card: u32) -> CardReading {
         let Ok(device) = self.device_by_index(card) else {
             return CardReading::default();
         };
-        let memory = device.memory_info().ok();
+        let memory = memory_of(&device, card);
         let busy = device.utilization_rates().ok();
         let celsius = device.temperature(TemperatureSensor::Gpu).ok();
         let milliwatts = device.power_usage().ok();
@@ -44,6 +51,37 @@ impl CardDriver for Nvml {
             joules: millijoules.map(joules),
         }
     }
+}
+
+/// Returns the memory of one card: by `nvmlDeviceGetMemoryInfo_v2`, which drivers have since R510, else by the first
+/// version of it.
+fn memory_of(device: &Device<'_>, card: u32) -> Option<NvmlMemory> {
+    match device.memory_info() {
+        Ok(memory) => Some(NvmlMemory {
+            total: memory.total,
+            free: memory.free,
+            used: memory.used,
+        }),
+        Err(why) if is_missing(&why) => before_r510::memory(card),
+        Err(_) => None,
+    }
+}
+
+/// Returns the processes that compute on a card: by the third version of the question, which drivers have since R510,
+/// else by the second.
+fn processes_of(device: &Device<'_>) -> Option<Vec<ProcessInfo>> {
+    match device.running_compute_processes() {
+        Err(why) if is_missing(&why) => device.running_compute_processes_v2().ok(),
+        told => told.ok(),
+    }
+}
+
+/// Says whether the driver is too old for a question; one that knows it and has no answer is not asked another.
+const fn is_missing(why: &NvmlError) -> bool {
+    matches!(
+        why,
+        NvmlError::FailedToLoadSymbol(_) | NvmlError::FunctionNotFound
+    )
 }
 
 #[expect(
@@ -61,11 +99,6 @@ pub(super) fn driver() -> Option<&'static Nvml> {
 }
 
 fn open() -> Option<Nvml> {
-    // The name without a number belongs to the development package on most systems.
-    let numbered = || {
-        Nvml::builder()
-            .lib_path("libnvidia-ml.so.1".as_ref())
-            .init()
-    };
+    let numbered = || Nvml::builder().lib_path(NUMBERED.as_ref()).init();
     Nvml::init().or_else(|_| numbered()).ok()
 }
