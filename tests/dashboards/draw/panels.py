@@ -172,6 +172,8 @@ def chart(part, panel, fields, prometheus):
     for value in ticks(top, fields.unit):
         part.line(left, rise(value), left + w, rise(value), GRID)
         part.text(left - 6, rise(value) + 4, shown(value, fields.unit, None), size=10, fill=MUTED, anchor="end")
+    if "axisLabel" in custom:
+        part.upright(10, 6 + h / 2, custom["axisLabel"], size=10, fill=MUTED)
     clock(part, prometheus, place, 6 + h + 13)
     if stacked:
         stack(part, series, colors, place, rise, prometheus, custom.get("drawStyle") == "bars")

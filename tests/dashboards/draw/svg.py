@@ -59,6 +59,14 @@ class Canvas:
             f'text-anchor="{anchor}" font-weight="{weight}">{escape(text)}</text>'
         )
 
+    def upright(self, x, y, text, size=12, fill=INK):
+        """A text that is read from below, with its middle there."""
+        x, y = self.x + x, self.y + y
+        self.shapes.append(
+            f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" fill="{fill}" text-anchor="middle" '
+            f'transform="rotate(-90 {x:.1f} {y:.1f})">{escape(text)}</text>'
+        )
+
     def fitted(self, x, y, text, room, size=12, **style):
         """A text that ends with dots where there is no room for it."""
         most = max(int(room / (size * 0.55)), 1)

@@ -6,4 +6,5 @@ mod links;
 mod lint;
 mod rule_files;
 mod runbooks;
+mod units;
 mod written;

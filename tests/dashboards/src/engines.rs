@@ -142,10 +142,10 @@ fn speeds() -> Vec<PanelDraft> {
         phases(
             chart(
                 "Where the time goes",
-                "Seconds per second that this engine's requests spent in each phase.",
+                "Seconds per second that this engine's requests spent in each phase: 2 is two requests in that phase all the time.",
                 (6, 7),
             )
-            .query(&spent.rate(&["phase"]), "{{phase}}")
+            .query(&spent.rate(&["phase"]).unit(PanelUnit::Requests), "{{phase}}")
             .stacked(),
         ),
         chart(

@@ -104,6 +104,9 @@ pub(crate) struct Link {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(crate) struct Custom {
+    /// The text beside the vertical axis.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) axis_label: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(crate) draw_style: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none", default)]

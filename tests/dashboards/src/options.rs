@@ -2,10 +2,11 @@
 
 use crate::{
     fields::{Color, Custom},
+    query::PanelUnit,
     schema::{
-        BargaugeOptions, FilterValues, HeatmapAxis, HeatmapColor, HeatmapLegend, HeatmapOptions,
-        Legend, PanelOptions, PanelType, ReduceOptions, StatOptions, StateTimelineOptions,
-        TableOptions, TimeseriesOptions, Tooltip,
+        BargaugeOptions, FilterValues, HeatmapAxis, HeatmapCells, HeatmapColor, HeatmapLegend,
+        HeatmapOptions, Legend, PanelOptions, PanelType, ReduceOptions, StatOptions,
+        StateTimelineOptions, TableOptions, TimeseriesOptions, Tooltip,
     },
 };
 
@@ -44,6 +45,9 @@ fn heat() -> HeatmapOptions {
         },
         filter_values: FilterValues { le: 1e-9 },
         y_axis: HeatmapAxis { unit: "s".into() },
+        cell_values: HeatmapCells {
+            unit: PanelUnit::PerMinute.id().into(),
+        },
         legend: HeatmapLegend { show: true },
     }
 }

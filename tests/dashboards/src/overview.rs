@@ -177,7 +177,7 @@ fn time() -> Vec<PanelDraft> {
                 "Seconds that requests spent in each phase, per second: 2 is two requests in that phase all the time. A request counts when it has ended.",
                 (12, 8),
             )
-            .query(&spent.rate(&["phase"]), "{{phase}}")
+            .query(&spent.rate(&["phase"]).unit(PanelUnit::Requests), "{{phase}}")
             .stacked(),
         ),
         chart(
@@ -192,10 +192,10 @@ fn time() -> Vec<PanelDraft> {
         .runbooks(&["CrucibleFirstTokenSlow"]),
         heatmap(
             "Time to first token, all requests",
-            "How many requests had their first token after how long. Two bands are two kinds of requests: with and without a load, or with short and long prompts.",
+            "How many requests a minute had their first token after how long. Two bands are two kinds of requests: with and without a load, or with short and long prompts.",
             (6, 8),
         )
-        .query(&first.buckets(&[]), "{{le}}"),
+        .query(&first.buckets(&[]).times(60), "{{le}}"),
     ]
 }
 

@@ -184,9 +184,15 @@ impl PanelDraft {
     pub(crate) fn query(mut self, expression: &Expression, legend: &str) -> Self {
         let title = self.panel.title.clone();
         let unit = *self.unit.get_or_insert(expression.unit);
-        assert_eq!(unit, expression.unit, "{title}: two units");
+        let is_chart = self.panel.r#type == PanelType::Timeseries;
+        // What is counted stands beside an axis; a number has its own name.
+        let fits = unit == expression.unit || (!is_chart && unit.id() == expression.unit.id());
+        assert!(fits, "{title}: two units");
         self.defaults().unit = unit.id().into();
-        if unit == crate::query::PanelUnit::Share && self.panel.r#type == PanelType::Timeseries {
+        if is_chart {
+            self.custom().axis_label = unit.counted().map(str::to_owned);
+        }
+        if unit == crate::query::PanelUnit::Share && is_chart {
             self.defaults().decimals = Some(0);
         }
         self.target(expression, legend);
@@ -211,6 +217,8 @@ impl PanelDraft {
 
     /// A limit that is a metric: it becomes a threshold, so that it does not flatten what it limits.
     pub(crate) fn limit(mut self, expression: &Expression) -> Self {
+        let title = &self.panel.title;
+        assert_eq!(self.unit, Some(expression.unit), "{title}: another unit");
         let id = self.target(expression, LIMIT).ref_id.clone();
         self.custom().thresholds_style = Some(ThresholdsStyle {
             mode: "dashed".into(),

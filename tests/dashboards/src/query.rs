@@ -21,8 +21,14 @@ const NO_ENGINE: &str = "|none";
 /// A unit of Grafana's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PanelUnit {
-    /// A number of things or a state.
+    /// A state, or a number that is only counted with.
     Number,
+    /// Requests of clients.
+    Requests,
+    /// Models of engines.
+    Models,
+    /// Tasks of the runtime.
+    Tasks,
     /// Seconds, shown as milliseconds, minutes or hours where they read better.
     Seconds,
     /// A share, 0 to 1, shown in percent.
@@ -92,7 +98,7 @@ impl PanelUnit {
     /// Grafana's word for it.
     pub(crate) fn id(self) -> &'static str {
         match self {
-            Self::Number | Self::Tokens => "short",
+            Self::Number | Self::Requests | Self::Models | Self::Tasks | Self::Tokens => "short",
             Self::Seconds => "s",
             Self::Share => "percentunit",
             Self::Ratio => "suffix: ×",
@@ -106,8 +112,31 @@ impl PanelUnit {
         }
     }
 
+    /// The things that are counted, for the axis of a chart whose numbers have no unit.
+    pub(crate) fn counted(self) -> Option<&'static str> {
+        match self {
+            Self::Requests => Some("requests"),
+            Self::Models => Some("models"),
+            Self::Tasks => Some("tasks"),
+            Self::Tokens => Some("tokens"),
+            _ => None,
+        }
+    }
+
     /// The unit of a family's values as they are.
     fn of(family: &Family) -> Self {
+        match family.name {
+            "crucible_requests_in_flight"
+            | "crucible_in_flight_limit"
+            | "crucible_queue_depth"
+            | "crucible_queue_limit"
+            | "crucible_queue_waiting"
+            | "crucible_prefill_requests"
+            | "crucible_retry_budget_remaining" => return Self::Requests,
+            "crucible_models_loaded" | "crucible_models_loaded_limit" => return Self::Models,
+            "crucible_runtime_alive_tasks" => return Self::Tasks,
+            _ => {}
+        }
         match family.unit.as_str() {
             "s" => Self::Seconds,
             "s since 1970" => Self::Moment,

@@ -285,6 +285,7 @@ pub(crate) struct HeatmapOptions {
     pub(crate) color: HeatmapColor,
     pub(crate) filter_values: FilterValues,
     pub(crate) y_axis: HeatmapAxis,
+    pub(crate) cell_values: HeatmapCells,
     pub(crate) legend: HeatmapLegend,
 }
 
@@ -308,6 +309,13 @@ pub(crate) struct FilterValues {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct HeatmapAxis {
+    pub(crate) unit: String,
+}
+
+/// The values of a heatmap's cells, in the scale of colours and in the tooltip.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct HeatmapCells {
     pub(crate) unit: String,
 }
 
