@@ -26,8 +26,11 @@ pub struct InspectorDoc {
     pub remaining_s: Option<f64>,
     /// The number of times that it was switched on, by which a reader notices a new beginning.
     pub session: u64,
-    /// The most requests that are kept.
+    /// The most requests that have ended which are kept.
     pub most_requests: usize,
+    /// The most requests that wait or are answered which are kept; 0 of an instance that does not say.
+    #[serde(default)]
+    pub most_running: usize,
     /// The most bytes that all kept bodies take together.
     pub most_bytes: usize,
     /// The most bytes of one body; of a longer one beginning and end are kept.

@@ -20,7 +20,10 @@ mod text;
 use std::io::{IsTerminal as _, stdout};
 
 use clap::{Args, Subcommand};
-use crucible_documents::{inspector::InspectorDoc, running::RunningInstance};
+use crucible_documents::{
+    inspector::{InspectedRowDoc, InspectorDoc},
+    running::RunningInstance,
+};
 
 use self::{
     asked::{answered, found},
@@ -162,13 +165,18 @@ fn listed(state: &InspectorDoc) -> String {
         return "The inspector is off, and nothing is kept. `crucible inspect` switches it on."
             .to_owned();
     }
+    let has_ended = |row: &&InspectedRowDoc| row.ended.is_some();
+    let ended = state.requests.iter().filter(has_ended).count();
     let mut said = format!(
-        "The inspector is on until {}; {} of at most {} requests are kept, {} of {}{}.",
+        "The inspector is on until {}; {ended} of at most {} requests are kept, {} of {}{}{}.",
         text::local_time(state.ends_at_ms.unwrap_or_default()),
-        state.requests.len(),
         state.most_requests,
         text::size(u64::try_from(state.kept_bytes).unwrap_or(u64::MAX)),
         text::size(u64::try_from(state.most_bytes).unwrap_or(u64::MAX)),
+        match state.requests.len() - ended {
+            0 => String::new(),
+            running => format!("; {running} more wait or are answered"),
+        },
         match state.dropped {
             0 => String::new(),
             dropped => format!("; {dropped} had to make room"),

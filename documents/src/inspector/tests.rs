@@ -38,6 +38,7 @@ fn a_request_is_named_by_its_number_last_its_id_or_the_beginning_of_one() {
         remaining_s: Some(1.0),
         session: 1,
         most_requests: 64,
+        most_running: 256,
         most_bytes: 1,
         most_body_bytes: 1,
         kept_bytes: 0,

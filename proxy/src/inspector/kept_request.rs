@@ -35,6 +35,8 @@ pub(super) struct KeptRequest {
     pub(super) answer: Arc<KeptText>,
     /// The facts of its end.
     pub(super) end: Option<Arc<KeptEnd>>,
+    /// How many requests had ended before it; 0 until it ends.
+    pub(super) ended_after: u64,
     /// The comparison with the previous turn; `None` before it is made.
     pub(super) compared: Option<ComparedTurn>,
 }
@@ -108,7 +110,8 @@ impl KeptRequest {
     }
 
     /// Notes the facts of its end. An answer of the engine that went to the client as it was is kept once.
-    pub(super) fn end(&mut self, end: KeptEnd) {
+    pub(super) fn end(&mut self, end: KeptEnd, ended_after: u64) {
+        self.ended_after = ended_after;
         if let Some(last) = self.attempts.last_mut()
             && last.answer.bytes() > 0
             && last.answer == self.answer

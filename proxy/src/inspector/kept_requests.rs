@@ -1,4 +1,8 @@
-//! The kept requests: a list with bounds for its number and its bytes, from which the oldest that have ended go first.
+//! The kept requests: a list with bounds for its number and its bytes, from which the oldest go first.
+//!
+//! Requests that have ended and those that are still answered, or wait to be, have a bound each: a queue of a hundred
+//! pushes out nobody's answer of the last minutes, and a hundred quick answers do not push out the slow one. The bytes
+//! are one sum, of which each of the two may have half while the other needs the rest.
 //!
 //! It is plain data: time is an argument, and it knows nothing of the server. A request is in it from its first byte
 //! on, so that the bodies of running requests count too.
@@ -14,8 +18,10 @@ use super::{
     redaction::KeptHead,
 };
 
-/// The most requests that are kept.
+/// The most requests that have ended which are kept.
 pub(crate) const MOST_REQUESTS: usize = 64;
+/// The most requests that have not ended which are kept.
+pub(crate) const MOST_RUNNING: usize = 256;
 /// The most bytes that the bodies of all kept requests take.
 pub(crate) const MOST_BYTES: usize = 64 << 20;
 
@@ -35,10 +41,21 @@ pub(super) struct KeptRequests {
     requests: VecDeque<KeptRequest>,
     /// The bytes of their bodies.
     bytes: usize,
+    /// The number and the bytes of those that have ended.
+    ended: KeptSum,
     next: u64,
+    /// The number of requests that have ended.
+    ends: u64,
     session: u64,
     dropped: u64,
     change: u64,
+}
+
+/// A number of requests, and the bytes of their bodies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct KeptSum {
+    count: usize,
+    bytes: usize,
 }
 
 /// A kept request and the previous turn of its conversation, which are still to be compared.
@@ -116,6 +133,7 @@ impl KeptRequests {
             attempts: Vec::new(),
             answer: Arc::default(),
             end: None,
+            ended_after: 0,
             compared: None,
         });
         self.bound();
@@ -130,15 +148,19 @@ impl KeptRequests {
         let Some(request) = self.requests.get_mut(at) else {
             return;
         };
-        let before = request.size();
+        let before = KeptSum::ended(request);
+        self.bytes -= request.size();
         change(request);
-        self.bytes = self.bytes - before + request.size();
+        self.bytes += request.size();
+        self.ended = self.ended.minus(before).plus(KeptSum::ended(request));
         self.bound();
     }
 
     /// Notes the end of a request.
     pub(super) fn end(&mut self, number: u64, end: KeptEnd) {
-        self.update(number, |request| request.end(end));
+        let before = self.ends;
+        self.ends += 1;
+        self.update(number, |request| request.end(end, before));
         self.change += 1;
     }
 
@@ -194,16 +216,66 @@ impl KeptRequests {
         found.ok()
     }
 
-    /// Drops requests until the bounds are met: the oldest that has ended, since a slow answer is what is looked for,
-    /// or the oldest where all of them are still answered.
+    /// Drops requests until the bounds are met.
     fn bound(&mut self) {
-        while self.requests.len() > MOST_REQUESTS || self.bytes > MOST_BYTES {
-            let ended = self.requests.iter().position(|r| r.end.is_some());
-            let Some(oldest) = self.requests.remove(ended.unwrap_or(0)) else {
+        while let Some(at) = self.oldest_too_many() {
+            let Some(oldest) = self.requests.remove(at) else {
                 return;
             };
             self.bytes -= oldest.size();
+            self.ended = self.ended.minus(KeptSum::ended(&oldest));
             self.dropped += 1;
+        }
+    }
+
+    /// The place of the request that has to go next: the oldest of those of which there are too many.
+    fn oldest_too_many(&self) -> Option<usize> {
+        let running = self.requests.len() - self.ended.count;
+        let drops_ended = if self.ended.count > MOST_REQUESTS {
+            true
+        } else if running > MOST_RUNNING {
+            false
+        } else if self.bytes > MOST_BYTES {
+            // A slow answer is what is looked for, so those that have ended go first down to their half.
+            running == 0 || self.ended.bytes > MOST_BYTES / 2
+        } else {
+            return None;
+        };
+        if !drops_ended {
+            return self.requests.iter().position(|r| r.end.is_none());
+        }
+        // The one that ended first, which a slow one that came first is not.
+        let ended = self.requests.iter().enumerate();
+        let ended = ended.filter(|(_, request)| request.end.is_some());
+        ended.min_by_key(|(_, r)| r.ended_after).map(|(at, _)| at)
+    }
+}
+
+// === impl KeptSum ===
+
+impl KeptSum {
+    /// What a request adds to the sum of those that have ended.
+    fn ended(request: &KeptRequest) -> Self {
+        match request.end {
+            Some(_) => Self {
+                count: 1,
+                bytes: request.size(),
+            },
+            None => Self::default(),
+        }
+    }
+
+    const fn plus(self, other: Self) -> Self {
+        Self {
+            count: self.count + other.count,
+            bytes: self.bytes + other.bytes,
+        }
+    }
+
+    const fn minus(self, other: Self) -> Self {
+        Self {
+            count: self.count - other.count,
+            bytes: self.bytes - other.bytes,
         }
     }
 }
@@ -295,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_that_have_ended_make_room_before_those_that_are_answered() {
+    fn a_slow_request_stays_among_quick_ones_until_too_many_run() {
         let mut kept = on(Instant::now());
         let slow = begin(&mut kept).unwrap();
         for _ in 0..2 * MOST_REQUESTS {
@@ -305,15 +377,60 @@ mod tests {
         receive(&mut kept, slow, 10);
         let received = kept.get(slow).unwrap().received.as_ref();
         assert_eq!(received.map(|body| body.bytes()), Some(10));
-        assert_eq!(kept.all().count(), MOST_REQUESTS);
+        assert_eq!(kept.all().count(), 1 + MOST_REQUESTS);
         let (_, dropped, _) = kept.counts();
-        assert_eq!(dropped, 1 + MOST_REQUESTS as u64);
-        // Once all that is left is answered, the oldest goes.
-        for _ in 0..MOST_REQUESTS {
+        assert_eq!(dropped, MOST_REQUESTS as u64);
+        let first = begin(&mut kept).unwrap();
+        for _ in 0..MOST_RUNNING - 1 {
             begin(&mut kept).unwrap();
         }
-        assert!(kept.get(slow).is_none());
-        assert_eq!(kept.all().count(), MOST_REQUESTS);
+        assert!(kept.get(slow).is_none() && kept.get(first).is_some());
+        assert_eq!(kept.all().count(), MOST_RUNNING + MOST_REQUESTS);
+        // It came before all that have ended, and ends after them.
+        kept.end(first, ended());
+        assert!(kept.get(first).is_some());
+    }
+
+    #[test]
+    fn requests_that_wait_push_out_none_that_have_ended() {
+        let mut kept = on(Instant::now());
+        let first = begin(&mut kept).unwrap();
+        kept.end(first, ended());
+        let waiting: Vec<u64> = (0..100).filter_map(|_| begin(&mut kept)).collect();
+        assert!(kept.get(first).is_some());
+        for &number in &waiting {
+            kept.end(number, ended());
+        }
+        // Of all that have ended the last ones are there, in the order in which they came.
+        let left: Vec<u64> = kept.all().map(|request| request.number).collect();
+        assert_eq!(left, waiting[waiting.len() - MOST_REQUESTS..]);
+    }
+
+    #[test]
+    fn bodies_of_those_that_wait_leave_half_of_the_room_to_those_that_have_ended() {
+        let mut kept = on(Instant::now());
+        let quick: Vec<u64> = (0..MOST_REQUESTS)
+            .filter_map(|_| begin(&mut kept))
+            .collect();
+        for &number in &quick {
+            receive(&mut kept, number, 900_000);
+            kept.end(number, ended());
+        }
+        for _ in 0..100 {
+            let waits = begin(&mut kept).unwrap();
+            receive(&mut kept, waits, 900_000);
+        }
+        let of = |has_ended: bool| -> usize {
+            let all = kept.all().filter(|r| r.end.is_some() == has_ended);
+            all.map(KeptRequest::size).sum()
+        };
+        let half = MOST_BYTES / 2;
+        for bytes in [of(true), of(false)] {
+            assert!(
+                (half - 1_000_000..=half + 1_000_000).contains(&bytes),
+                "{bytes}"
+            );
+        }
     }
 
     proptest! {
@@ -339,7 +456,11 @@ mod tests {
                 }
                 let sum: usize = kept.all().map(KeptRequest::size).sum();
                 prop_assert_eq!(kept.bytes(), sum);
-                prop_assert!(sum <= MOST_BYTES && kept.all().count() <= MOST_REQUESTS);
+                let ended = kept.all().map(KeptSum::ended).fold(KeptSum::default(), KeptSum::plus);
+                prop_assert_eq!(kept.ended, ended);
+                let running = kept.all().count() - ended.count;
+                prop_assert!(sum <= MOST_BYTES);
+                prop_assert!(ended.count <= MOST_REQUESTS && running <= MOST_RUNNING);
             }
         }
     }

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     comparison,
     kept_request::{KeptAttempt, KeptEnd},
-    kept_requests::{InspectorPeriod, KeptRequests, MOST_BYTES, MOST_REQUESTS},
+    kept_requests::{InspectorPeriod, KeptRequests, MOST_BYTES, MOST_REQUESTS, MOST_RUNNING},
     kept_text::{KeptText, MOST_BODY},
     redaction::KeptHead,
 };
@@ -175,6 +175,7 @@ impl Inspector {
             remaining_s: kept.remaining(now).map(seconds),
             session,
             most_requests: MOST_REQUESTS,
+            most_running: MOST_RUNNING,
             most_bytes: MOST_BYTES,
             most_body_bytes: MOST_BODY,
             kept_bytes: kept.bytes(),

@@ -77,7 +77,7 @@ function listRows(list) {
   }
   const running = list.requests.filter(request => !request.ended).length;
   by("inspector-state").textContent = rows.size + " of at most " + list.most_requests + " requests are kept, " +
-    size(list.kept_bytes) + " of " + size(list.most_bytes) + (running ? "; " + running + " more are answered now" : "") +
+    size(list.kept_bytes) + " of " + size(list.most_bytes) + (running ? "; " + running + " more wait or are answered" : "") +
     (list.dropped ? "; " + list.dropped + " had to make room" : "") + ".";
 }
 
