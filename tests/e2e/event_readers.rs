@@ -1,6 +1,6 @@
 //! Readers of `GET /crucible/events` that read slowly, or nothing.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crucible_sim::Options;
 use crucible_tests::{
@@ -25,6 +25,15 @@ async fn open_events(crucible: &Crucible) -> TcpStream {
     stream
 }
 
+/// The pages that were dropped.
+async fn dropped(crucible: &Crucible) -> String {
+    let metrics = get(crucible, "/metrics").await.text;
+    let line = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("crucible_pages_dropped_total "));
+    line.expect("a count").to_owned()
+}
+
 #[tokio::test]
 async fn a_page_that_never_reads_is_dropped_soon_and_one_that_reads_slowly_stays() {
     let models: Vec<String> = (0..150).map(|n| format!("model-{n}=1GB")).collect();
@@ -37,13 +46,7 @@ async fn a_page_that_never_reads_is_dropped_soon_and_one_that_reads_slowly_stays
         engine("gpu", "lmstudio", &sim.url())
     ));
     ready(&crucible).await;
-    let dropped = || async {
-        let metrics = get(&crucible, "/metrics").await.text;
-        let line = metrics
-            .lines()
-            .find_map(|line| line.strip_prefix("crucible_pages_dropped_total "));
-        line.expect("a count").to_owned()
-    };
+    let dropped = || dropped(&crucible);
     assert_eq!(dropped().await, "0");
     // While an answer runs, a new state comes twice a second.
     let asked = body("model-1", "repeat 100000");
@@ -83,4 +86,24 @@ async fn a_page_that_never_reads_is_dropped_soon_and_one_that_reads_slowly_stays
         "{} bytes were kept for it",
         kept.len()
     );
+}
+
+/// Nothing happens, so that only comments, one every 15 s, tell who reads. The small buffer of this reader is full after
+/// some six of them; comments of three bytes would take a day.
+#[tokio::test]
+async fn a_page_that_never_reads_of_an_idle_instance_is_dropped_within_minutes() {
+    let crucible = Crucible::start("[timeouts]\nclient_stall = \"4s\"\n");
+    let never = open_events(&crucible).await;
+    let mut reading = open_events(&crucible).await;
+    let until = Instant::now() + Duration::from_secs(300);
+    let mut piece = [0; 8192];
+    while dropped(&crucible).await == "0" {
+        assert!(Instant::now() < until, "it is still connected");
+        let wait = tokio::time::timeout(Duration::from_secs(1), reading.read(&mut piece));
+        // Nothing came in this second, or something did.
+        let read = wait.await.unwrap_or(Ok(1)).expect("it is open");
+        assert!(read > 0, "the page that reads was closed");
+    }
+    assert_eq!(dropped(&crucible).await, "1");
+    drop(never);
 }
