@@ -51,8 +51,11 @@ pub struct AnsweredRequest {
     pub engine: Arc<str>,
     /// The engine's name of the model.
     pub model: Arc<str>,
-    /// The seconds until it had a permit, was refused, or its client left.
+    /// The seconds until it had a permit, was refused, or its client left, without the load in them.
     pub queue_s: f64,
+    /// The seconds for which it waited for the load of its model.
+    #[serde(default)]
+    pub load_s: f64,
     /// The seconds from its arrival to the first token; null where none came.
     pub first_token_s: Option<f64>,
     /// The seconds from its arrival to its end.
@@ -61,6 +64,9 @@ pub struct AnsweredRequest {
     pub prompt_tokens: u64,
     /// The tokens of the prompt that the engine had in its cache; null where that is not known.
     pub cached_tokens: Option<u64>,
+    /// Whether `cached_tokens` is estimated from the times of the answer.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cached_is_estimated: bool,
     /// The tokens of the answer, as the engine counted them, else its events with content.
     pub output_tokens: u64,
     /// The tokens after the first by the seconds since it; null where that cannot be told.

@@ -67,6 +67,7 @@ mod numbers;
 #[cfg(unix)]
 mod odd_files;
 mod ollama_api;
+mod one_account;
 mod one_truth;
 mod otlp;
 mod overload;

@@ -48,6 +48,9 @@ pub struct StreamClock {
     events: u64,
 }
 
+/// The shortest time between the first and the last event of a stream by which its tokens have a rate.
+const SHORTEST_SPAN: Duration = Duration::from_millis(50);
+
 // === impl Starts ===
 
 impl Starts {
@@ -142,12 +145,14 @@ impl StreamClock {
         self.first
     }
 
-    /// The time from the first content event to the last; `None` with fewer than two.
+    /// The time from the first content event to the last; `None` with fewer than two, and where they came at
+    /// once: an engine that holds a tool call back until it is whole has not generated it in that time.
     pub fn span(&self) -> Option<Duration> {
         if self.events < 2 {
             return None;
         }
-        Some(self.last?.saturating_duration_since(self.first?))
+        let span = self.last?.saturating_duration_since(self.first?);
+        (span >= SHORTEST_SPAN).then_some(span)
     }
 
     /// The number of content events so far.

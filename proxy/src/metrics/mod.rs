@@ -138,6 +138,15 @@ impl Metrics {
         }
     }
 
+    /// The label of a model that an engine has, which gets series of its own where there is room: the first load
+    /// may come before the first scrape.
+    fn listed<'a>(&self, model: &'a Arc<str>) -> &'a str {
+        if self.inner.models.label(model) == OTHER {
+            self.known_models(std::iter::once(model));
+        }
+        self.inner.models.label(model)
+    }
+
     /// Gives these models series of their own. No more than 200 models have one; those above that
     /// are counted as `other`.
     pub fn known_models<'a>(&self, names: impl Iterator<Item = &'a Arc<str>>) {

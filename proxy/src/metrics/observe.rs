@@ -21,7 +21,7 @@ impl EventObserver for Metrics {
                 took,
             } => {
                 let (outcome, trigger) = (load_outcome(*outcome), load_trigger(*trigger));
-                let model = self.inner.models.label(model);
+                let model = self.listed(model);
                 v.model_loads
                     .with_label_values(&[&**engine, model, outcome, trigger])
                     .inc();
@@ -44,11 +44,7 @@ impl EventObserver for Metrics {
                 reason,
             } => v
                 .model_evictions
-                .with_label_values(&[
-                    &**engine,
-                    self.inner.models.label(model),
-                    eviction_reason(*reason),
-                ])
+                .with_label_values(&[&**engine, self.listed(model), eviction_reason(*reason)])
                 .inc(),
             Event::Granted {
                 engine,

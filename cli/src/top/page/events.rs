@@ -143,6 +143,18 @@ fn cells(time: &str, what: PaneCell, place: PaneCell, numbers: &[String; 5]) -> 
     cells
 }
 
+/// The cached part of an answer's prompt, in words behind its tokens.
+fn cached(answer: &AnsweredRequest) -> String {
+    let about = if answer.cached_is_estimated {
+        "about "
+    } else {
+        ""
+    };
+    answer.cached_tokens.map_or_else(String::new, |cached| {
+        format!(", {about}{cached} of them cached")
+    })
+}
+
 fn answered(answer: &AnsweredRequest, zone: &TimeZone) -> PaneRow {
     let ended = time_of_day(later(answer.at_ms, answer.took_s), zone);
     let ending = answer.ending();
@@ -173,9 +185,6 @@ fn answered(answer: &AnsweredRequest, zone: &TimeZone) -> PaneRow {
         EndingClass::Failed => &outcome,
     };
     cells.push(PaneCell::new(why).in_tone(tone));
-    let cached = answer
-        .cached_tokens
-        .map_or_else(String::new, |cached| format!(", {cached} of them cached"));
     let mut details = vec![
         detail("request", &answer.request_id),
         detail("came", &time_of_day(answer.at_ms, zone)),
@@ -187,11 +196,13 @@ fn answered(answer: &AnsweredRequest, zone: &TimeZone) -> PaneRow {
         detail("took", &duration(answer.took_s)),
         detail(
             "prompt",
-            &format!("{} tokens{cached}", answer.prompt_tokens),
+            &format!("{} tokens{}", answer.prompt_tokens, cached(answer)),
         ),
         detail("answer", &format!("{} tokens", answer.output_tokens)),
     ];
     details.extend(some_detail("tokens per second", speed));
+    let load = Some(answer.load_s).filter(|load| *load > 0.0);
+    details.extend(some_detail("waited for a load", load.map(duration)));
     PaneRow {
         key: format!("answer {}", answer.request_id),
         cells,

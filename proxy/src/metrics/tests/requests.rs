@@ -133,12 +133,27 @@ fn gaps_leave_out_the_first_token_and_are_published_on_drop() {
     let count = r#"crucible_inter_token_seconds_count{engine="ollama"}"#;
     let mut clock = metrics.stream_clock("ollama");
     let start = Instant::now();
-    for millis in [0, 20, 40] {
+    for millis in [0, 20, 60] {
         clock.content(start + Duration::from_millis(millis));
     }
-    assert_eq!(clock.span(), Some(Duration::from_millis(40)));
+    assert_eq!(clock.span(), Some(Duration::from_millis(60)));
     assert_eq!((clock.first(), clock.events()), (Some(start), 3));
     assert_eq!(value(&metrics, count), Some(0.0));
     drop(clock);
     assert_eq!(value(&metrics, count), Some(2.0));
+}
+
+#[test]
+fn a_tool_call_that_comes_at_once_has_no_rate() {
+    let metrics = metrics();
+    let mut clock = metrics.stream_clock("ollama");
+    let start = Instant::now();
+    clock.content(start);
+    assert_eq!(clock.span(), None);
+    for millis in [1, 2, 49] {
+        clock.content(start + Duration::from_millis(millis));
+        assert_eq!(clock.span(), None);
+    }
+    clock.content(start + Duration::from_millis(50));
+    assert_eq!(clock.span(), Some(Duration::from_millis(50)));
 }

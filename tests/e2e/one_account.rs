@@ -1,0 +1,130 @@
+//! The log line, the event log, the timeline and the metrics tell the same numbers of one request.
+
+use std::time::Duration;
+
+use crucible_documents::{
+    event_log::{LoggedEvent, RequestEvent},
+    timeline::{AnsweredRequest, TimelineEntry},
+};
+use crucible_sim::Options;
+use crucible_tests::{
+    Crucible,
+    chat::{body, get, stream},
+    engines::{client, engine, start},
+    rest::{eventually, metric, ready},
+};
+use futures_util::StreamExt as _;
+use serde_json::{Value, json};
+
+/// What is said of one request at each place.
+struct Told {
+    line: Value,
+    logged: RequestEvent,
+    shown: AnsweredRequest,
+}
+
+/// The first event of the stream: the last 15 minutes.
+async fn timeline(crucible: &Crucible) -> Vec<TimelineEntry> {
+    let answer = client().get(crucible.at("/crucible/events")).send().await;
+    let mut stream = answer.expect("events").bytes_stream();
+    let mut text = String::new();
+    while !text.contains("\n\n") {
+        let piece = stream.next().await.expect("more").expect("a piece");
+        text.push_str(std::str::from_utf8(&piece).expect("text"));
+    }
+    let data = text.lines().find_map(|line| line.strip_prefix("data: "));
+    serde_json::from_str(data.expect("data")).expect("a timeline")
+}
+
+/// Asks for a stream and gathers what is said of it.
+async fn told(crucible: &Crucible, request: &Value) -> Told {
+    let (headers, answer) = stream(crucible, request).await;
+    assert!(answer.done, "{}", answer.text);
+    let id = headers["x-request-id"].to_str().expect("an id");
+    let lines = crucible.config().with_file_name("state/events.jsonl");
+    let logged = eventually("the event log has it", || async {
+        let text = std::fs::read_to_string(&lines).unwrap_or_default();
+        let events = text
+            .lines()
+            .filter_map(|line| serde_json::from_str(line).ok());
+        let mut last = events.filter_map(|event| match event {
+            LoggedEvent::Request(request) => Some(request),
+            _ => None,
+        });
+        last.next_back()
+    });
+    let line = eventually("the log has it", || async {
+        let log = crucible.log();
+        let mut lines = log
+            .lines()
+            .filter_map(|line| serde_json::from_str(line).ok());
+        lines.find(|line: &Value| line["message"] == "request" && line["id"] == *id)
+    });
+    let (logged, line) = (logged.await, line.await);
+    let shown = timeline(crucible)
+        .await
+        .into_iter()
+        .find_map(|entry| match entry {
+            TimelineEntry::Answer(answer) if *answer.request_id == *id => Some(answer),
+            _ => None,
+        });
+    Told {
+        line,
+        logged,
+        shown: shown.expect("an entry"),
+    }
+}
+
+#[tokio::test]
+async fn a_tool_call_behind_a_load_has_the_same_numbers_at_each_place() {
+    let mut options = Options::lmstudio(&["first=1GB"]);
+    options.load_time = Duration::from_secs(1);
+    let sim = start(options).await;
+    let crucible = Crucible::start(&format!(
+        "[log]\nformat = \"json\"\n{}",
+        engine("gpu", "lmstudio", &sim.url())
+    ));
+    ready(&crucible).await;
+    let mut request = body("first", "call tool f");
+    request["tools"] =
+        json!([{ "type": "function", "function": { "name": "f", "parameters": {} } }]);
+    let told = told(&crucible, &request).await;
+    let about = format!("{:?} {:?} {}", told.shown, told.logged, told.line);
+    // The engine counts one token and sends the call in several pieces at once.
+    assert_eq!(told.line["tokens"], 1, "{about}");
+    assert_eq!(
+        (told.shown.output_tokens, told.logged.output_tokens),
+        (1, 1),
+        "{about}"
+    );
+    assert_eq!(told.shown.tokens_per_second, None, "{about}");
+    for (name, shown) in [
+        ("queue_s", told.shown.queue_s),
+        ("load_s", told.shown.load_s),
+    ] {
+        let line = told.line[name].as_f64().expect(name);
+        assert!((line - shown).abs() < 0.001, "{name}: {about}");
+    }
+    assert!(told.shown.load_s >= 1.0, "{about}");
+    // Nobody had looked at the metrics before, and the load is the model's all the same.
+    let labels = "engine=\"gpu\",model=\"first\"";
+    for (name, value) in [
+        (
+            format!("crucible_tokens_total{{{labels},type=\"completion\"}}"),
+            1,
+        ),
+        (
+            format!("crucible_model_loads_total{{{labels},outcome=\"ok\",trigger=\"request\"}}"),
+            1,
+        ),
+        (
+            format!("crucible_model_load_duration_seconds_count{{{labels}}}"),
+            1,
+        ),
+    ] {
+        assert_eq!(metric(&crucible, &name).await, value, "{name}");
+    }
+    let text = get(&crucible, "/metrics").await.text;
+    let rates = format!("crucible_output_tokens_per_second_count{{{labels}}} 1");
+    assert!(!text.contains(&rates), "{text}");
+}
