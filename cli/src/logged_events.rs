@@ -42,10 +42,10 @@ pub(crate) fn read(
 pub(crate) fn gaps(log: &EventLog) -> Vec<String> {
     let mut said = Vec::new();
     if log.corrupt > 0 {
-        said.push(format!(
-            "{} lines are no events and were skipped",
-            log.corrupt
-        ));
+        said.push(match log.corrupt {
+            1 => "1 line is no event and was skipped".to_owned(),
+            lines => format!("{lines} lines are no events and were skipped"),
+        });
     }
     if log.dropped > 0 {
         said.push(format!(

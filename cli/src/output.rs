@@ -1,21 +1,27 @@
 //! Writing to stdout and stderr. A closed pipe is not an error.
 
+mod plain_text;
+
 use std::{
-    io::{self, Write as _},
+    io::{self, IsTerminal as _, Write as _},
     sync::OnceLock,
 };
 
 use jiff::{Timestamp, tz::TimeZone};
 use serde::Serialize;
+use unicode_width::UnicodeWidthStr as _;
 
+pub(crate) use self::plain_text::{for_terminal, plain};
 use crate::CommandFailure;
 
 /// The first error of a write to stdout other than a closed pipe.
 static STDOUT_ERROR: OnceLock<String> = OnceLock::new();
 
-/// Writes a text and a line feed to stdout. An error is kept for [`stdout_error`].
+/// Writes a text and a line feed to stdout; names in it cannot steer a terminal. An error is kept for
+/// [`stdout_error`].
 pub fn write_stdout(text: &str) {
     let mut out = io::stdout().lock();
+    let text = for_terminal(text, out.is_terminal());
     let written = writeln!(out, "{text}").and_then(|()| out.flush());
     note_error(written);
 }
@@ -34,10 +40,12 @@ pub fn to_json(document: &impl Serialize) -> Result<String, CommandFailure> {
     serde_json::to_string(document).map_err(|e| CommandFailure::wrong(e.to_string()))
 }
 
-/// Writes a text and a line feed to stderr. Errors are ignored, since there is nowhere to report
-/// them.
+/// Writes a text and a line feed to stderr; names in it cannot steer a terminal. Errors are ignored, since there is
+/// nowhere to report them.
 pub fn write_stderr(text: &str) {
-    let _ = writeln!(io::stderr().lock(), "{}", text.trim_end());
+    let mut out = io::stderr().lock();
+    let text = for_terminal(text.trim_end(), out.is_terminal());
+    let _ = writeln!(out, "{text}");
 }
 
 /// Writes bytes to stdout as they are, without a line feed behind them.
@@ -73,29 +81,32 @@ pub(crate) fn time_of_day(at_ms: u64, zone: &TimeZone) -> String {
     )
 }
 
-/// Returns the rows as text with columns aligned by spaces. The first row is the heading.
+/// Returns the rows as text with columns aligned by spaces, each row on one line whatever is in its cells. The first row
+/// is the heading.
 pub fn table(rows: &[Vec<String>]) -> String {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
-    let widths: Vec<usize> = (0..columns)
-        .map(|c| {
-            rows.iter()
-                .filter_map(|row| row.get(c))
-                .map(|cell| cell.chars().count())
-                .max()
-                .unwrap_or_default()
-        })
+    let rows: Vec<Vec<String>> = rows
+        .iter()
+        .map(|row| row.iter().map(|cell| plain(cell)).collect())
         .collect();
-    rows.iter()
-        .map(|row| {
-            let cells: Vec<String> = row
-                .iter()
-                .zip(&widths)
-                .map(|(cell, width)| format!("{cell:width$}"))
-                .collect();
-            cells.join("  ").trim_end().to_owned()
-        })
-        .collect::<Vec<_>>()
-        .join("\n")
+    let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
+    let width = |column| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        cells
+            .map(|cell: &String| cell.width())
+            .max()
+            .unwrap_or_default()
+    };
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let lines = rows.iter().map(|row| {
+        let cells = row.iter().zip(&widths);
+        let cells = cells.map(|(cell, width)| {
+            let room = width.saturating_sub(cell.width());
+            format!("{cell}{:room$}", "")
+        });
+        let line = cells.collect::<Vec<_>>().join("  ");
+        line.trim_end().to_owned()
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]
@@ -109,6 +120,12 @@ mod tests {
             vec!["ccc".into(), "d".into()],
         ];
         assert_eq!(table(&rows), "a    bb\nccc  d");
+    }
+
+    #[test]
+    fn a_row_is_one_line_and_its_columns_stand_below_each_other_whatever_a_name_holds() {
+        let rows = ["evil\u{1b}[31m\nx", "模型"].map(|name| vec![name.to_owned(), "1".to_owned()]);
+        assert_eq!(table(&rows), "evil [31m x  1\n模型         1");
     }
 
     #[test]

@@ -13,6 +13,12 @@ pub(crate) fn unix_seconds(time: SystemTime) -> Option<u64> {
     since.ok().map(|since| since.as_secs())
 }
 
+/// Whole milliseconds since 1970; `None` for a moment before that.
+pub(crate) fn unix_millis(time: SystemTime) -> Option<u64> {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    u64::try_from(since.as_millis()).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

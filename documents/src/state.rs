@@ -27,7 +27,7 @@ use crucible_router::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::number::unix_seconds;
+use crate::number::{unix_millis, unix_seconds};
 
 /// Engines, pools, waiting requests and requests in flight, all of one moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -59,6 +59,10 @@ pub struct InstanceDoc {
     pub version: String,
     /// The start of the process, in seconds since 1970.
     pub started_unix: u64,
+    /// Its clock at this moment, in milliseconds since 1970: a reader on another machine may have another one.
+    /// Absent in older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub now_ms: Option<u64>,
 }
 
 /// One engine in `GET /crucible/state`: what it is, how it is, and what it has.
@@ -313,12 +317,22 @@ pub enum PrefillSource {
 // === impl InstanceDoc ===
 
 impl InstanceDoc {
-    /// The document of an instance of this version that was started then.
+    /// The document of an instance of this version that was started then, at this moment.
     pub fn new(version: &str, started: SystemTime) -> Self {
         Self {
             version: version.to_owned(),
             started_unix: unix_seconds(started).unwrap_or_default(),
+            now_ms: unix_millis(SystemTime::now()),
         }
+    }
+}
+
+// === impl EngineDoc ===
+
+impl EngineDoc {
+    /// Whether the engine answers, if not always, so that it gets requests.
+    pub fn is_up(&self) -> bool {
+        matches!(self.state, Health::Up | Health::Degraded)
     }
 }
 
@@ -327,8 +341,7 @@ impl InstanceDoc {
 impl StateDoc {
     /// Whether an engine answers, if not always.
     pub fn any_up(&self) -> bool {
-        let mut engines = self.engines.iter();
-        engines.any(|engine| matches!(engine.state, Health::Up | Health::Degraded))
+        self.engines.iter().any(EngineDoc::is_up)
     }
 
     /// The resident that answers to this name of a model, where the model is loaded.

@@ -37,7 +37,7 @@ pub struct UsageRowDoc {
     pub failed: u64,
     /// Those of them whose client left first.
     pub left: u64,
-    /// Tokens of the prompts as the engines counted them, else estimated.
+    /// Tokens of the prompts as the engines counted them, else estimated; of requests that held a permit.
     pub prompt_tokens: u64,
     /// Tokens of the prompts that the engines had in their caches.
     pub cached_tokens: u64,

@@ -69,6 +69,7 @@ mod odd_files;
 mod ollama_api;
 mod one_account;
 mod one_truth;
+mod open_page;
 mod otlp;
 mod overload;
 mod own_faults;

@@ -29,8 +29,9 @@ pub(super) struct TopPage {
 // === impl TopPage ===
 
 impl TopPage {
-    /// The page of what is known at this moment, with times of day in this zone.
+    /// The page of what is known at this moment of this machine, with times of day in this zone.
     pub(super) fn of(watched: &WatchedInstance, now: ClockReading, zone: &TimeZone) -> Self {
+        let now = watched.on_its_clock(now);
         Self {
             headline: TopHeadline::of(watched, now, zone),
             panes: vec![

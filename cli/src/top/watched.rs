@@ -46,6 +46,8 @@ pub(super) struct WatchedInstance {
     pub(super) inspector_ends_ms: Option<u64>,
     /// Whether the next timeline has all of the last minutes.
     begins: bool,
+    /// The milliseconds by which its clock is ahead of this machine's, negative where it is behind.
+    clock_ahead_ms: i64,
 }
 
 /// Something that the connection to the instance tells.
@@ -89,6 +91,15 @@ impl WatchedInstance {
             settings: None,
             inspector_ends_ms: None,
             begins: true,
+            clock_ahead_ms: 0,
+        }
+    }
+
+    /// A moment of this machine by the clock of the instance, which the times of its entries are read from.
+    pub(super) fn on_its_clock(&self, now: ClockReading) -> ClockReading {
+        ClockReading {
+            unix_ms: now.unix_ms.saturating_add_signed(self.clock_ahead_ms),
+            ..now
         }
     }
 
@@ -101,7 +112,12 @@ impl WatchedInstance {
             }
             FeedEvent::Event(InstanceEvent::State(state)) => {
                 self.rates.note(&state.in_flight, now.instant);
+                let its_clock = state.instance.as_ref().and_then(|one| one.now_ms);
+                if let Some(ahead) = its_clock.map(|its| its.checked_signed_diff(now.unix_ms)) {
+                    self.clock_ahead_ms = ahead.unwrap_or(0);
+                }
                 self.state = Some((*state, now.instant));
+                self.forget(now);
             }
             FeedEvent::Event(InstanceEvent::Timeline(entries)) => {
                 if std::mem::take(&mut self.begins) {
@@ -121,12 +137,16 @@ impl WatchedInstance {
         }
     }
 
-    /// Drops the entries that are too old or too many.
+    /// Drops the entries that are too many, and those that are too old once the state has told what time it is at
+    /// the instance.
     fn forget(&mut self, now: ClockReading) {
-        let age = u64::try_from(AGE.as_millis()).unwrap_or(u64::MAX);
-        let oldest = now.unix_ms.saturating_sub(age);
         let surplus = self.entries.len().saturating_sub(MOST);
         self.entries.drain(..surplus);
+        if self.state.is_none() {
+            return;
+        }
+        let age = u64::try_from(AGE.as_millis()).unwrap_or(u64::MAX);
+        let oldest = self.on_its_clock(now).unix_ms.saturating_sub(age);
         while self
             .entries
             .front()
@@ -156,6 +176,8 @@ fn begin_ms(entry: &TimelineEntry) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use crucible_documents::state::InstanceDoc;
+
     use super::*;
 
     fn eviction(at_ms: u64) -> TimelineEntry {
@@ -169,6 +191,38 @@ mod tests {
 
     fn timeline(entries: Vec<TimelineEntry>) -> FeedEvent {
         FeedEvent::Event(InstanceEvent::Timeline(entries))
+    }
+
+    fn state(now_ms: Option<u64>) -> FeedEvent {
+        let instance = InstanceDoc {
+            version: "0.1.0".to_owned(),
+            started_unix: 0,
+            now_ms,
+        };
+        let state = StateDoc {
+            instance: Some(instance),
+            ..StateDoc::default()
+        };
+        FeedEvent::Event(InstanceEvent::State(Box::new(state)))
+    }
+
+    #[test]
+    fn entries_are_as_old_as_the_clock_of_the_instance_says() {
+        let minute = 60_000;
+        let its_now = 100 * minute;
+        for now_ms in [40 * minute, 160 * minute] {
+            let here = ClockReading {
+                instant: Instant::now(),
+                unix_ms: now_ms,
+            };
+            let mut watched = WatchedInstance::new("http://x".to_owned());
+            watched.note(FeedEvent::Connected, here);
+            let entries = [80, 95, 99].map(|minutes| eviction(minutes * minute));
+            watched.note(timeline(entries.into()), here);
+            watched.note(state(Some(its_now)), here);
+            assert_eq!(watched.entries.len(), 2);
+            assert_eq!(watched.on_its_clock(here).unix_ms, its_now);
+        }
     }
 
     #[test]
@@ -202,6 +256,7 @@ mod tests {
             unix_ms,
         };
         let mut watched = WatchedInstance::new("http://x".to_owned());
+        watched.note(state(None), at(0));
         watched.note(timeline((0..3000).map(eviction).collect()), at(3000));
         assert_eq!(watched.entries.len(), MOST);
         watched.note(timeline(vec![eviction(1_000_000)]), at(1_000_000));

@@ -17,7 +17,7 @@ pub(super) fn bytes(value: u64) -> String {
 /// A number of tokens: `950`, `12.3 k`, `8.12 M`.
 pub(super) fn count(value: u64) -> String {
     let number = float(value);
-    if number >= 1e6 {
+    if value >= 999_950 {
         format!("{:.2} M", number / 1e6)
     } else if number >= 1e4 {
         format!("{:.1} k", number / 1e3)

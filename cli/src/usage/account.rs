@@ -162,12 +162,8 @@ impl UsageSum {
             EndingClass::Left => self.left += 1,
             EndingClass::Failed => self.failed += 1,
         }
-        add_to(&mut self.prompt, request.prompt_tokens);
-        add_to(&mut self.output, request.output_tokens);
-        if let Some(cached) = request.cached_tokens {
-            add_to(&mut self.cached, cached);
-            add_to(&mut self.prompt_with_cached, request.prompt_tokens);
-            self.cached_estimated |= request.cached_estimated;
+        if request.held_ms.is_some() {
+            self.add_tokens(request);
         }
         if let (Some(held), Some(facts)) = (request.held_ms, &request.facts) {
             add_to(
@@ -177,6 +173,17 @@ impl UsageSum {
         }
         for (counter, joules) in joules {
             *self.joules.entry(counter.clone()).or_default() += joules;
+        }
+    }
+
+    /// Adds the tokens of a request that held a permit: nobody read the prompt of one that waited in vain.
+    fn add_tokens(&mut self, request: &RequestEvent) {
+        add_to(&mut self.prompt, request.prompt_tokens);
+        add_to(&mut self.output, request.output_tokens);
+        if let Some(cached) = request.cached_tokens {
+            add_to(&mut self.cached, cached);
+            add_to(&mut self.prompt_with_cached, request.prompt_tokens);
+            self.cached_estimated |= request.cached_estimated;
         }
     }
 
@@ -319,8 +326,9 @@ mod tests {
         ] {
             let doc = account(by);
             assert_eq!(names(&doc), expected);
+            // The client that left had waited in vain: nobody read its prompt.
             let sum = |of: fn(&UsageRowDoc) -> u64| doc.rows.iter().map(of).sum::<u64>();
-            assert_eq!(sum(|row| row.prompt_tokens), 161);
+            assert_eq!(sum(|row| row.prompt_tokens), 150);
             assert_eq!(sum(|row| row.output_tokens), doc.all.output_tokens);
             assert_eq!((doc.all.requests, doc.all.failed, doc.all.left), (4, 1, 2));
             assert_eq!(doc.all.pools_s.values().sum::<f64>().to_string(), "1");

@@ -73,7 +73,9 @@ fn cells(name: String, sum: &UsageSum, pools: &BTreeSet<&str>, energy: bool) -> 
         let time = sum.pools_ms.get(pool);
         cells.push(time.map_or_else(|| "-".to_owned(), |&ms| duration(ms)));
     }
-    cells.extend(energy.then(|| watt_hours(sum.joules.values().sum())));
+    // Requests on a device without a counter have no energy that is known, and not none.
+    let joules = sum.joules.values().copied().reduce(|sum, more| sum + more);
+    cells.extend(energy.then(|| joules.map_or_else(|| "-".to_owned(), watt_hours)));
     cells
 }
 
@@ -108,7 +110,7 @@ fn tokens(count: u64) -> String {
     let number = count as f64;
     match count {
         0..1_000 => count.to_string(),
-        1_000..1_000_000 => format!("{:.1} k", number / 1e3),
+        1_000..999_950 => format!("{:.1} k", number / 1e3),
         _ => format!("{:.2} M", number / 1e6),
     }
 }
@@ -150,12 +152,21 @@ mod tests {
 
     #[test]
     fn numbers_are_short_and_have_their_unit() {
-        let shown = [0, 950, 12_345, 8_120_000].map(tokens);
-        assert_eq!(shown, ["0", "950", "12.3 k", "8.12 M"]);
+        let shown = [0, 950, 12_345, 999_949, 999_950, 8_120_000].map(tokens);
+        assert_eq!(shown, ["0", "950", "12.3 k", "999.9 k", "1.00 M", "8.12 M"]);
         let shown = [0, 4_250, 1_865_000, 7_800_000].map(duration);
         assert_eq!(shown, ["0.0 s", "4.2 s", "31 m 5 s", "2 h 10 m"]);
         let shown = [0.0, 36.0, 1_116_000.0, 3_600_000.0 * 2.5].map(watt_hours);
         assert_eq!(shown, ["0.00 Wh", "0.01 Wh", "310 Wh", "2.50 kWh"]);
+    }
+
+    #[test]
+    fn energy_that_nothing_measured_is_no_zero() {
+        let shown = |sum: &UsageSum| cells("m".to_owned(), sum, &BTreeSet::new(), true).pop();
+        let mut sum = UsageSum::default();
+        assert_eq!(shown(&sum).as_deref(), Some("-"));
+        sum.joules.insert("gpu0".to_owned(), 36.0);
+        assert_eq!(shown(&sum).as_deref(), Some("0.01 Wh"));
     }
 
     #[test]

@@ -200,6 +200,9 @@ fn moves(state: &StateDoc) -> bool {
 /// The state without what changes by time alone.
 fn without_ages(state: &StateDoc) -> StateDoc {
     let mut settled = state.clone();
+    if let Some(instance) = &mut settled.instance {
+        instance.now_ms = None;
+    }
     for resident in settled
         .pools
         .iter_mut()

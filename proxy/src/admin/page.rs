@@ -21,7 +21,7 @@ use crate::{
 const PAGE: &str = include_str!("page/index.html");
 
 /// The parts of the page: name, media type, text.
-const PARTS: [(&str, &str, &str); 10] = [
+const PARTS: [(&str, &str, &str); 12] = [
     (
         "style.css",
         "text/css; charset=utf-8",
@@ -30,6 +30,8 @@ const PARTS: [(&str, &str, &str); 10] = [
     ("main.js", SCRIPT, include_str!("page/main.js")),
     ("stream.js", SCRIPT, include_str!("page/stream.js")),
     ("state.js", SCRIPT, include_str!("page/state.js")),
+    ("entries.js", SCRIPT, include_str!("page/entries.js")),
+    ("rates.js", SCRIPT, include_str!("page/rates.js")),
     ("timeline.js", SCRIPT, include_str!("page/timeline.js")),
     ("settings.js", SCRIPT, include_str!("page/settings.js")),
     ("ask.js", SCRIPT, include_str!("page/ask.js")),

@@ -28,7 +28,7 @@ pub(super) fn pane(watched: &WatchedInstance) -> TopPane {
     let down = state
         .engines
         .iter()
-        .filter(|engine| engine.state != Health::Up)
+        .filter(|engine| !engine.is_up())
         .count();
     let title = match down {
         0 => "Engines".to_owned(),

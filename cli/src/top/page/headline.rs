@@ -1,7 +1,6 @@
 //! The first lines: version, uptime, engines, and the last five minutes as two lines of bars.
 
 use crucible_documents::{StateDoc, running::EventsFailure, timeline::TimelineEntry};
-use crucible_router::view::Health;
 use jiff::tz::TimeZone;
 
 use super::{
@@ -127,11 +126,7 @@ fn facts(watched: &WatchedInstance, now: ClockReading, zone: &TimeZone) -> Vec<P
 /// How many engines are up, and how many are not.
 fn engines(state: &StateDoc) -> PaneCell {
     let all = state.engines.len();
-    let up = state
-        .engines
-        .iter()
-        .filter(|engine| engine.state == Health::Up)
-        .count();
+    let up = state.engines.iter().filter(|engine| engine.is_up()).count();
     let words = match (up, all) {
         (_, 0) => "no engine".to_owned(),
         (up, all) if up == all => format!("{} up", plural(all, "engine", "engines")),

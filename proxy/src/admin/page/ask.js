@@ -1,7 +1,7 @@
 // The prompt box and "explain".
 
 import { by, fill, make, named } from "./dom.js";
-import { duration, isolated, visible } from "./format.js";
+import { duration, header, isolated, visible } from "./format.js";
 import { ask, readEvents } from "./stream.js";
 
 /** Said where a browser gets no answer at all, which it tells by a TypeError with words of its own. */
@@ -42,8 +42,8 @@ async function send() {
         messages: [{ role: "user", content: by("ask-text").value }] }),
     });
     if (!response.ok) throw new Error(await failure(response));
-    const where = isolated(response.headers.get("x-crucible-engine") + "/" + response.headers.get("x-crucible-model")) +
-      " (" + response.headers.get("x-crucible-reason") + ")";
+    const told = name => header(response.headers.get("x-crucible-" + name));
+    const where = isolated(told("engine") + "/" + told("model")) + " (" + told("reason") + ")";
     await readEvents(response, (name, data) => {
       if (data === "[DONE]" || stop !== mine) return;
       const event = JSON.parse(data);

@@ -39,12 +39,15 @@ export const visible = text => text.replace(UNSEEN, found =>
 /** A name of others within a text that can have no elements: FSI and PDI keep its direction to itself. */
 export const isolated = name => "\u2068" + visible(name) + "\u2069";
 
+/** The value of a header, which a browser reads byte by byte although names in it are UTF-8; empty for null. */
+export const header = value => new TextDecoder().decode(Uint8Array.from(value ?? "", byte => byte.charCodeAt(0)));
+
 /** A client as queues tell it apart; of a program that gives no name its address alone: "127.0.0.1". */
 export const client = name => name.startsWith("@") ? name.slice(1) : name;
 
 /** 950, 12.3 k, 8.12 M. */
 export function count(value) {
-  if (value >= 1e6) return (value / 1e6).toFixed(2) + " M";
+  if (value >= 999_950) return (value / 1e6).toFixed(2) + " M";
   if (value >= 1e4) return (value / 1e3).toFixed(1) + " k";
   return String(value);
 }

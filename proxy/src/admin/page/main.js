@@ -4,9 +4,9 @@ import { by } from "./dom.js";
 import { listModels, listen } from "./ask.js";
 import { dropInspected, listenToSwitch, showInspector } from "./inspector.js";
 import { showSettings } from "./settings.js";
-import { showState } from "./state.js";
+import { showAges, showState } from "./state.js";
 import { ask, keepKey, key, readEvents } from "./stream.js";
-import { addEntries, showTimeline } from "./timeline.js";
+import { addEntries, beginEntries, noteClock, showTimeline } from "./timeline.js";
 
 /** Milliseconds between two tries to reach Crucible again, and between two looks at the settings. */
 const AGAIN = 2000;
@@ -14,6 +14,8 @@ const SETTINGS = 30000;
 
 const prompts = document.body.dataset.prompts === "on";
 let models = "";
+/** Whether events come. */
+let live = false;
 
 function say(text, style) {
   by("link").textContent = text;
@@ -32,14 +34,12 @@ function signIn() {
   }, { once: true }));
 }
 
-function onEvent(name, data) {
+function onEvent(name, data, begins) {
   const document = JSON.parse(data);
-  if (name === "timeline") {
-    addEntries(document);
-    showTimeline();
-  }
+  if (name === "timeline") (begins ? beginEntries : addEntries)(document);
   if (name === "inspector") showInspector(document);
   if (name !== "state") return;
+  noteClock(document.instance?.now_ms);
   showState(document);
   const listed = JSON.stringify(document.engines.map(engine => [engine.name, engine.models]));
   if (prompts && listed !== models) {
@@ -65,11 +65,18 @@ async function follow() {
       }
       if (!response.ok) throw new Error("HTTP " + response.status);
       say("live", "good");
+      live = true;
       settings();
-      await readEvents(response, onEvent);
+      // The first timeline of a connection has all that happened, also what this page had before it was cut off.
+      let begins = true;
+      await readEvents(response, (name, data) => {
+        onEvent(name, data, begins);
+        if (name === "timeline") begins = false;
+      });
     } catch {
       // Said below: an instance that ends and one that cannot be reached look alike here.
     }
+    live = false;
     dropInspected();
     say("not reached, trying again", "bad");
     await new Promise(resolve => setTimeout(resolve, AGAIN));
@@ -81,7 +88,10 @@ by("ask-section").hidden = !prompts;
 if (prompts) listen();
 listenToSwitch();
 showTimeline();
-setInterval(() => showTimeline(), 5000);
+setInterval(() => {
+  showTimeline();
+  if (live) showAges();
+}, 5000);
 addEventListener("resize", () => showTimeline());
 setInterval(settings, SETTINGS);
 follow();

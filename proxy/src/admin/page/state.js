@@ -1,21 +1,16 @@
 // The state of this moment: tiles, requests, pools, engines, broken prefixes.
 
 import { by, fill, make, named } from "./dom.js";
+import { tokenRates } from "./rates.js";
 import { bytes, client, count, duration, isolated, phase, visible, wait } from "./format.js";
 
 /** The most waiting requests that are listed one by one. */
 const SHOWN = 8;
 
-/** Tokens of each running request at the last frame, for the rate of the moment. */
-const before = new Map();
+const rates = tokenRates();
 
-/** The tokens per second of a request since the frame before, or null. */
-function rate(request, now) {
-  const last = before.get(request.request_id);
-  before.set(request.request_id, { at: now, tokens: request.tokens });
-  if (!last || request.tokens <= last.tokens || now <= last.at) return null;
-  return (request.tokens - last.tokens) / ((now - last.at) / 1000);
-}
+/** The last state with the moment at which it came. */
+let last = null;
 
 function tile(name, value, style = "") {
   return make("div", {}, make("dt", {}, name), make("dd", style ? { class: style } : {}, value));
@@ -27,8 +22,8 @@ function subject(place, reason, who) {
     who ? make("span", { class: "muted who" }, "for ", named(client(who))) : null);
 }
 
-function shown(request, now) {
-  const speed = rate(request, now);
+function shown(request) {
+  const speed = rates.of(request.request_id);
   const place = [request.engine, request.model].filter(Boolean).join("/") || "not routed yet";
   const what = make("span", {}, phase(request));
   if (request.phase === "prefill" && request.prefill) {
@@ -45,24 +40,21 @@ function waiting(waiter, who) {
     make("span", { class: "numbers" }, duration(waiter.waiting_s)));
 }
 
-function showNow(state, now) {
-  const up = state.engines.filter(engine => engine.state === "up").length;
+function showNow(state) {
+  // Polls that failed now and then leave an engine up, in the metrics as for requests.
+  const up = state.engines.filter(engine => engine.state === "up" || engine.state === "degraded").length;
   const loading = state.pools.filter(pool => pool.loading).length;
   const running = state.in_flight.filter(request => request.phase !== "queue");
   const answering = running.filter(request => request.phase === "prefill" || request.phase === "stream");
-  const known = new Set(state.in_flight.map(request => request.request_id));
-  for (const id of before.keys()) if (!known.has(id)) before.delete(id);
-  const total = state.in_flight.map(request => [request, before.get(request.request_id)])
-    .reduce((sum, [request, last]) => sum + (last && now > last.at
-      ? Math.max(0, request.tokens - last.tokens) / ((now - last.at) / 1000) : 0), 0);
+  const total = rates.total();
   fill(by("now"),
     tile("engines up", up + " of " + state.engines.length, up < state.engines.length ? "bad" : "good"),
     tile("answering", String(answering.length)),
     tile("waiting", String(state.queue.length), state.queue.length ? "warn" : ""),
     tile("loading", String(loading), loading ? "warn" : ""),
-    tile("tokens per second", total ? total.toFixed(0) : "0"));
+    tile("tokens per second", total ? total.toFixed(total < 10 ? 1 : 0) : "0"));
   const clients = new Map(state.in_flight.map(request => [request.request_id, request.client]));
-  const rows = [...running.map(request => shown(request, now)),
+  const rows = [...running.map(shown),
     ...state.queue.slice(0, SHOWN).map(waiter => waiting(waiter, clients.get(waiter.request_id)))];
   if (state.queue.length > SHOWN) {
     rows.push(make("p", { class: "muted" }, "and " + (state.queue.length - SHOWN) + " more that wait"));
@@ -70,27 +62,31 @@ function showNow(state, now) {
   fill(by("requests"), ...(rows.length ? rows : [make("p", { class: "muted" }, "Nothing is asked at this moment.")]));
 }
 
-function resident(one) {
+function resident(one, age) {
   const facts = [bytes(one.bytes), one.context ? count(one.context) + " tokens of context" : "",
-    one.active ? one.active + " running" : "idle " + duration(one.idle_s), one.pinned ? "pinned" : "",
+    one.active ? one.active + " running" : "idle " + duration(one.idle_s + age), one.pinned ? "pinned" : "",
     one.owned ? "" : "loaded by hand"].filter(Boolean).join(" · ");
   return make("li", {}, make("strong", {}, named(one.engine + "/" + (one.instance || one.model))), " ", facts);
 }
 
-function pool(one) {
-  const used = one.residents.reduce((sum, r) => sum + (r.bytes ?? 0), 0);
+function pool(one, age) {
+  const told = one.residents.reduce((sum, r) => sum + (r.bytes ?? 0), 0);
+  // What models are counted with beyond what engines tell: their contexts, and models that no engine lists.
+  const estimated = Math.max(0, one.used_bytes - told);
+  const used = told + estimated;
   const whole = Math.max(one.budget_bytes ?? 0, used + (one.others_bytes ?? 0), 1);
   const said = bytes(one.used_bytes) + (one.budget_bytes ? " of " + bytes(one.budget_bytes) : " of an unknown budget");
   // A bar without a budget would be full whatever is in use.
   const bar = one.budget_bytes ? make("div", { class: "bar", role: "img", "aria-label": said + " in use" }) : null;
-  for (const r of bar ? one.residents : []) {
-    const part = make("span", { title: isolated(r.model) + " " + bytes(r.bytes) });
+  const parts = [...one.residents.map(r => [isolated(r.model), r.bytes ?? 0]), ["estimated", estimated]];
+  for (const [name, size] of bar ? parts.filter(([, size]) => size) : []) {
+    const part = make("span", { title: name + " " + bytes(size) });
     if (used > one.budget_bytes) part.classList.add("over");
-    part.style.width = 100 * (r.bytes ?? 0) / whole + "%";
+    part.style.width = 100 * size / whole + "%";
     bar.append(part);
   }
   const card = make("div", { class: "card" }, make("h3", {}, one.name), bar,
-    make("p", { class: "muted" }, said +
+    make("p", { class: "muted" }, said + (estimated >= 1e6 ? ", " + bytes(estimated) + " of it estimated" : "") +
       (one.others_bytes ? "; other programs hold " + bytes(one.others_bytes) : "")));
   if (one.loading) {
     const { model, since, expected_s: expected } = one.loading;
@@ -100,8 +96,8 @@ function pool(one) {
       ? { max: expected, value: Math.min(since, expected), "aria-label": "load of " + isolated(model) }
       : { "aria-label": "load of " + isolated(model) }));
   }
-  card.append(one.residents.length ? make("ul", { class: "list" }, ...one.residents.map(resident))
-    : make("p", { class: "muted" }, "Nothing is loaded."));
+  card.append(one.residents.length ? make("ul", { class: "list" }, ...one.residents.map(held => resident(held, age)))
+    : make("p", { class: "muted" }, one.used_bytes ? "No engine says what it has loaded." : "Nothing is loaded."));
   return card;
 }
 
@@ -123,14 +119,25 @@ function prefix(one) {
     named(one.differs), share + ". ", make("span", { class: "muted" }, visible(one.fix)));
 }
 
+function showPools(state, age) {
+  fill(by("pools"), ...state.pools.map(one => pool(one, age)));
+}
+
 /** Shows a state document. */
 export function showState(state) {
   const now = performance.now();
-  showNow(state, now);
-  fill(by("pools"), ...state.pools.map(pool));
+  last = { state, at: now };
+  rates.note(state.in_flight, now);
+  showNow(state);
+  showPools(state, 0);
   fill(by("engines"), ...(state.engines.length ? state.engines.map(engine)
     : [make("p", { class: "muted" }, "No engine was found: start LM Studio or Ollama.")]));
   const prefixes = state.prefixes ?? [];
   by("prefixes-section").hidden = !prefixes.length;
   fill(by("prefixes"), ...prefixes.map(prefix));
+}
+
+/** Shows how long models are idle by now: while nothing happens no state comes. */
+export function showAges() {
+  if (last) showPools(last.state, (performance.now() - last.at) / 1000);
 }

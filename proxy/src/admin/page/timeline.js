@@ -1,22 +1,39 @@
 // The last 15 minutes: lanes of answers, loads and evictions per engine, and two charts of answers.
 
 import { by, draw, fill, make } from "./dom.js";
+import { MINUTES, begin, end, timelineEntries } from "./entries.js";
 import { ceiling, count, duration, ending, isolated } from "./format.js";
 
-const MINUTES = 15;
 const LANE = 30;
 /** Room for a label above the topmost line of a chart. */
 const TOP = 16;
+/** The shortest time between two drawings, in milliseconds: on a busy instance answers come faster than anybody reads. */
+const DRAWING = 500;
 
-/** Entries that are not too old, oldest first. */
-let entries = [];
+const timeline = timelineEntries();
 
-const begin = entry => entry.at_ms;
-const end = entry => entry.at_ms + 1000 * (entry.took_s ?? 0);
+/** The timer of the next drawing. */
+let drawing = null;
 
-/** Adds what came and forgets what is too old. */
-export function addEntries(more, now = Date.now()) {
-  entries = [...entries, ...more].filter(entry => end(entry) > now - MINUTES * 60000).slice(-2000);
+function drawSoon() {
+  drawing ??= setTimeout(showTimeline, DRAWING);
+}
+
+/** Takes what the instance's clock says. */
+export function noteClock(instanceMs) {
+  if (instanceMs != null && timeline.noteClock(instanceMs, Date.now())) drawSoon();
+}
+
+/** Takes the first entries of a connection. */
+export function beginEntries(all) {
+  timeline.begin(all);
+  drawSoon();
+}
+
+/** Takes what is new. */
+export function addEntries(more) {
+  timeline.add(more);
+  drawSoon();
 }
 
 /** A drawing is as wide as its place, so that its texts have the size of the page's. */
@@ -47,7 +64,7 @@ function mark(entry, lane, now, wide) {
     width: Math.max(2, x(end(entry), now, wide) - from), rx: 1, opacity: 0.85 }, title);
 }
 
-function lanes(now) {
+function lanes(entries, now) {
   const wide = width(by("timeline"));
   const engines = [...new Set(entries.map(entry => entry.engine))].sort();
   const height = 16 + Math.max(1, engines.length) * LANE + 16;
@@ -67,7 +84,7 @@ function lanes(now) {
   return picture;
 }
 
-function dots(place, value, unit, now) {
+function dots(entries, place, value, unit, now) {
   const wide = width(place);
   const points = entries.filter(entry => entry.kind === "answer" && entry[value] != null);
   const height = 96;
@@ -87,13 +104,16 @@ function dots(place, value, unit, now) {
 }
 
 /** Draws what is known now. */
-export function showTimeline(now = Date.now()) {
-  addEntries([], now);
+export function showTimeline() {
+  clearTimeout(drawing);
+  drawing = null;
+  const here = Date.now();
+  const [entries, now] = [timeline.recent(here), timeline.now(here)];
   const legend = make("div", { class: "legend" }, make("span", { class: "answers" }, "answer"),
     make("span", { class: "left-ends" }, "answer that its client left"), make("span", { class: "loads" }, "load"),
     make("span", { class: "evictions" }, "eviction, or an answer that failed"));
-  fill(by("timeline"), ...(entries.length ? [lanes(now), legend]
+  fill(by("timeline"), ...(entries.length ? [lanes(entries, now), legend]
     : [make("p", { class: "muted" }, "Nothing happened yet.")]));
-  fill(by("first-token"), dots(by("first-token"), "first_token_s", "s", now));
-  fill(by("rate"), dots(by("rate"), "tokens_per_second", "tok/s", now));
+  fill(by("first-token"), dots(entries, by("first-token"), "first_token_s", "s", now));
+  fill(by("rate"), dots(entries, by("rate"), "tokens_per_second", "tok/s", now));
 }
