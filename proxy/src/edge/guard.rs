@@ -23,6 +23,7 @@ use crate::{
         paths::{Access, Opened},
     },
     inspector::Inspector,
+    ledger::Ledger,
     reply,
     request::ActiveRequest,
     server::{ClientPeer, OverLimit},
@@ -38,6 +39,8 @@ pub(super) struct GuardParts {
     pub(super) draining: CancellationToken,
     /// The router, whose rate limits of client keys are checked.
     pub(super) router: RouterHandle,
+    /// The ledger, where a request that has ended waits until its tokens are charged.
+    pub(super) ledger: Arc<Ledger>,
     /// The inspector, which keeps requests that were admitted while it is on.
     pub(super) inspector: Inspector,
 }
@@ -144,7 +147,7 @@ fn uses_tokens(method: &Method, path: &str) -> bool {
 
 /// Judges the rate of a key, and then its tokens of the day.
 fn judge_limits(
-    router: &RouterHandle,
+    GuardParts { router, ledger, .. }: &GuardParts,
     key: &ClientKey,
     method: &Method,
     path: &str,
@@ -159,7 +162,9 @@ fn judge_limits(
         );
         return Err(Error::new(ErrorKind::RateLimited, message).retry_after(seconds));
     }
-    if uses_tokens(method, path) {
+    if key.tokens_per_day.is_some() && uses_tokens(method, path) {
+        // A client that asks again at once has used what its last request took.
+        ledger.settle();
         let checked = router.daily_tokens().check(key, Timestamp::now());
         checked.map_err(|spent| day_is_spent(key, &spent))?;
     }
@@ -220,7 +225,7 @@ fn judge(parts: &GuardParts, request: &Request) -> Result<(AdmittedClient, Optio
         Access::Closed(path) => return Err(guard::paths::closed(path)),
     };
     if let Some(key) = &verdict.key {
-        judge_limits(&parts.router, key, request.method(), path)?;
+        judge_limits(parts, key, request.method(), path)?;
     }
     Ok((verdict, opened))
 }

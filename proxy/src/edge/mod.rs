@@ -112,6 +112,7 @@ where
             own_name: app.own_name.clone(),
             draining: app.draining.clone(),
             router: app.router.clone(),
+            ledger: Arc::clone(&app.ledger),
             inspector: app.inspector.clone(),
         }))
         // What is opened on purpose goes to its engine as it is.
