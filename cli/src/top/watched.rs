@@ -156,6 +156,17 @@ impl WatchedInstance {
         }
     }
 
+    /// The seconds for which the instance runs, at a moment by its clock; they stand still once it is gone.
+    pub(super) fn uptime(&self, now: ClockReading) -> Option<f64> {
+        let instance = self.state.as_ref()?.0.instance.as_ref()?;
+        let lost = self.lost.map_or(Duration::ZERO, |(_, since)| {
+            now.instant.saturating_duration_since(since)
+        });
+        let until = Duration::from_millis(now.unix_ms).saturating_sub(lost);
+        let up = until.saturating_sub(Duration::from_secs(instance.started_unix));
+        Some(up.as_secs_f64())
+    }
+
     /// The seconds since the state came; they stand still once the instance is gone.
     pub(super) fn state_age(&self, now: Instant) -> f64 {
         let until = self.lost.map_or(now, |(_, since)| since);
@@ -223,6 +234,27 @@ mod tests {
             assert_eq!(watched.entries.len(), 2);
             assert_eq!(watched.on_its_clock(here).unix_ms, its_now);
         }
+    }
+
+    #[test]
+    fn an_instance_that_is_gone_runs_no_longer() {
+        let now = ClockReading {
+            instant: Instant::now(),
+            unix_ms: 90_000,
+        };
+        let later = ClockReading {
+            instant: now.instant + Duration::from_secs(30),
+            unix_ms: 120_000,
+        };
+        let mut watched = WatchedInstance::new("http://x".to_owned());
+        assert_eq!(watched.uptime(now), None);
+        watched.note(state(None), now);
+        assert_eq!(
+            (watched.uptime(now), watched.uptime(later)),
+            (Some(90.0), Some(120.0))
+        );
+        watched.note(FeedEvent::Lost(EventsFailure::Gone), now);
+        assert_eq!(watched.uptime(later), Some(90.0));
     }
 
     #[test]

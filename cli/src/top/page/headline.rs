@@ -94,13 +94,8 @@ fn facts(watched: &WatchedInstance, now: ClockReading, zone: &TimeZone) -> Vec<P
         ))
         .in_tone(TextTone::Strong),
     );
-    facts.extend(state.instance.as_ref().map(|instance| {
-        let up = (now.unix_ms / 1000).saturating_sub(instance.started_unix);
-        PaneCell::new(&format!(
-            "up {}",
-            duration(f64::from(u32::try_from(up).unwrap_or(u32::MAX)))
-        ))
-    }));
+    let uptime = watched.uptime(now);
+    facts.extend(uptime.map(|up| PaneCell::new(&format!("up {}", duration(up)))));
     facts.push(engines(state));
     // An instance that is gone, or asleep, cannot say that the end has come.
     let ends = watched.inspector_ends_ms.filter(|ends| *ends > now.unix_ms);
