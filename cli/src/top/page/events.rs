@@ -192,7 +192,6 @@ fn answered(answer: &AnsweredRequest, zone: &TimeZone) -> PaneRow {
         detail("model", &answer.model),
         detail("outcome", &format!("{outcome}, status {}", answer.status)),
         detail("waited", &duration(answer.queue_s)),
-        detail("first token after", first.as_deref().unwrap_or("none came")),
         detail("took", &duration(answer.took_s)),
         detail(
             "prompt",
@@ -200,6 +199,8 @@ fn answered(answer: &AnsweredRequest, zone: &TimeZone) -> PaneRow {
         ),
         detail("answer", &format!("{} tokens", answer.output_tokens)),
     ];
+    // Of an answer that came as a whole nobody knows when its first token was there.
+    details.extend(some_detail("first token after", first));
     details.extend(some_detail("tokens per second", speed));
     let load = Some(answer.load_s).filter(|load| *load > 0.0);
     details.extend(some_detail("waited for a load", load.map(duration)));
@@ -216,15 +217,29 @@ mod tests {
 
     use super::*;
 
-    /// The cells of what happened and why, in their tone.
-    fn told(outcome: &str, status: u16) -> [PaneCell; 2] {
+    /// The row of an answer whose first token nobody saw.
+    fn unseen(outcome: &str, status: u16) -> PaneRow {
         let answer = json!({
             "at_ms": 0, "request_id": "r", "engine": "gpu", "model": "m", "queue_s": 0.0, "first_token_s": null,
             "took_s": 1.0, "prompt_tokens": 1, "cached_tokens": null, "output_tokens": 0,
             "tokens_per_second": null, "status": status, "outcome": outcome,
         });
-        let row = answered(&serde_json::from_value(answer).unwrap(), &TimeZone::UTC);
+        answered(&serde_json::from_value(answer).unwrap(), &TimeZone::UTC)
+    }
+
+    /// The cells of what happened and why, in their tone.
+    fn told(outcome: &str, status: u16) -> [PaneCell; 2] {
+        let row = unseen(outcome, status);
         [row.cells[1].clone(), row.cells[8].clone()]
+    }
+
+    #[test]
+    fn an_answer_that_came_as_a_whole_says_nothing_of_its_first_token() {
+        let details = unseen("ok", 200).details.join("\n");
+        assert!(
+            details.contains("took") && !details.contains("first token"),
+            "{details}"
+        );
     }
 
     #[test]

@@ -44,8 +44,10 @@ function words(entry) {
   const place = isolated(entry.engine + "/" + entry.model);
   if (entry.kind === "load") return "load of " + place + ", " + duration(entry.took_s) + ", " + entry.outcome;
   if (entry.kind === "eviction") return place + " left memory: " + entry.reason;
+  // Of an answer that came as a whole nobody knows when its first token was there.
+  const first = entry.first_token_s == null ? "" : ", first token " + duration(entry.first_token_s);
   const speed = entry.tokens_per_second ? ", " + entry.tokens_per_second.toFixed(1) + " tok/s" : "";
-  return place + ": " + duration(entry.took_s) + ", first token " + (duration(entry.first_token_s) || "never") + ", " +
+  return place + ": " + duration(entry.took_s) + first + ", " +
     count(entry.prompt_tokens) + " + " + count(entry.output_tokens) + " tokens" + speed +
     { answered: "", left: ", left by its client", failed: ", " + entry.outcome }[ending(entry)];
 }
