@@ -74,6 +74,9 @@ struct ShowArgs {
     request: String,
     #[command(flatten)]
     part: PartArgs,
+    /// With --sent or --engine-answer: that of this attempt alone, of several; the first is 1
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u8).range(1..))]
+    attempt: Option<u8>,
 }
 
 /// The part of a request that is shown alone, as it is.
@@ -87,13 +90,13 @@ struct PartArgs {
     /// Only the body as the client sent it
     #[arg(long)]
     received: bool,
-    /// Only the body as it was sent to the engine, the last attempt
+    /// Only the body as it was sent to the engine, the last one of several attempts
     #[arg(long)]
     sent: bool,
     /// Only the answer as it went to the client
     #[arg(long)]
     answer: bool,
-    /// Only the answer as the engine gave it, the last attempt, before it was translated for the client
+    /// Only the answer as the engine gave it, before it was translated for the client; of several attempts each one's
     #[arg(long)]
     engine_answer: bool,
     /// Only the difference to the conversation's previous turn
@@ -107,11 +110,11 @@ struct PartArgs {
 // === impl PartArgs ===
 
 impl PartArgs {
-    fn part(self) -> ShownPart {
+    fn part(self, attempt: Option<usize>) -> ShownPart {
         let parts = [
             (self.received, ShownPart::Received),
-            (self.sent, ShownPart::Sent),
-            (self.engine_answer, ShownPart::EngineAnswer),
+            (self.sent, ShownPart::Sent(attempt)),
+            (self.engine_answer, ShownPart::EngineAnswer(attempt)),
             (self.answer, ShownPart::Answer),
             (self.diff, ShownPart::Difference),
             (self.curl, ShownPart::Curl),
@@ -131,6 +134,14 @@ pub fn run(common: &CommonArgs, args: &InspectArgs) -> Result<(), CommandFailure
     if args.command.is_some() && (args.off || args.minutes.is_some()) {
         return Err(CommandFailure::usage(
             "--minutes and --off switch the inspector, and stand alone: `crucible inspect --off`",
+        ));
+    }
+    if let Some(InspectCommand::Show(show)) = &args.command
+        && show.attempt.is_some()
+        && !(show.part.sent || show.part.engine_answer)
+    {
+        return Err(CommandFailure::usage(
+            "--attempt chooses among what was sent and answered: give it with --sent or --engine-answer",
         ));
     }
     let config = sources::load(common)?.current();
@@ -203,14 +214,11 @@ async fn show_one(
         write_stdout(&to_json(&request)?);
         return Ok(());
     }
-    let part = args.part.part();
-    if let Some(kept) = show::kept(&request, part) {
-        let kept = kept.map_err(CommandFailure::wrong)?;
-        if stdout().is_terminal() {
-            write_stdout(&show::on_terminal(kept));
-        } else {
-            write_stdout_bytes(&show::bytes(kept));
-        }
+    let part = args.part.part(args.attempt.map(usize::from));
+    if let Some(bodies) = show::bodies(&request, part)
+        && !stdout().is_terminal()
+    {
+        write_stdout_bytes(&show::bytes_of(&bodies.map_err(CommandFailure::wrong)?));
         return Ok(());
     }
     write_stdout(&show::request(&request, part).map_err(CommandFailure::wrong)?);

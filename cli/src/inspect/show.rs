@@ -1,21 +1,21 @@
 //! Kept requests as text for a terminal.
 
+mod attempts;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use crucible_documents::inspector::{
-    ComparedBodies, InspectedAttemptDoc, InspectedDoc, InspectedEndDoc, KeptTextDoc,
-    PieceChangeDoc, PieceChangeKind, TurnDifferenceDoc,
+    ComparedBodies, InspectedDoc, InspectedEndDoc, KeptTextDoc, PieceChangeDoc, PieceChangeKind,
+    TurnDifferenceDoc,
 };
 
 use super::{
     rows::{answerer, share},
-    text::{local_time, plain, raw, size},
+    text::{beginning, local_time, plain, raw},
 };
 use crate::output::client_name;
 
 /// The characters of the answer that are shown among other things.
 const ANSWER: usize = 1200;
-/// The characters that are shown of what an engine answered to an attempt that failed.
-const FAILED_ANSWER: usize = 300;
 
 /// The part of a request that is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,10 +24,10 @@ pub(super) enum ShownPart {
     All,
     /// The body as the client sent it.
     Received,
-    /// The body as it was sent to the engine.
-    Sent,
-    /// The answer as the engine gave it.
-    EngineAnswer,
+    /// The body as it was sent to the engine, of the attempt of this number or of the last.
+    Sent(Option<usize>),
+    /// The answer as the engine gave it, of the attempt of this number or of each.
+    EngineAnswer(Option<usize>),
     /// The answer as it went to the client.
     Answer,
     /// The difference to the previous turn.
@@ -40,12 +40,17 @@ pub(super) enum ShownPart {
 pub(super) fn request(request: &InspectedDoc, part: ShownPart) -> Result<String, String> {
     match part {
         ShownPart::All => Ok(overview(request)),
-        ShownPart::Received | ShownPart::Sent | ShownPart::EngineAnswer | ShownPart::Answer => {
-            kept(request, part).map_or_else(
-                || Ok(String::new()),
-                |kept| kept.map(on_terminal).map_err(str::to_owned),
-            )
-        }
+        ShownPart::Received
+        | ShownPart::Sent(_)
+        | ShownPart::EngineAnswer(_)
+        | ShownPart::Answer => bodies(request, part).map_or_else(
+            || Ok(String::new()),
+            |bodies| {
+                bodies
+                    .map(|bodies| joined(&bodies, on_terminal))
+                    .map_err(str::to_owned)
+            },
+        ),
         ShownPart::Difference => Ok(match &request.difference {
             Some(found) => with_fix(difference(found), request),
             None if request.row.change.is_empty() => {
@@ -61,26 +66,45 @@ pub(super) fn request(request: &InspectedDoc, part: ShownPart) -> Result<String,
     }
 }
 
-/// The kept text that is shown alone, or why there is none; `None` for a part that is no such text.
-pub(super) fn kept(
+/// A kept text that is shown as it is, behind a line that says whose it is where there are several.
+pub(super) struct ShownBody<'a> {
+    heading: Option<String>,
+    text: Option<&'a KeptTextDoc>,
+}
+
+/// The kept texts that are shown alone, or why there are none; `None` for a part that is no such text.
+pub(super) fn bodies(
     request: &InspectedDoc,
     part: ShownPart,
-) -> Option<Result<&KeptTextDoc, &'static str>> {
+) -> Option<Result<Vec<ShownBody<'_>>, &'static str>> {
+    let attempts = request.attempts.len();
+    let number = |asked: Option<usize>| asked.unwrap_or(attempts);
     let (kept, absent) = match part {
         ShownPart::Received => (
             request.received.as_ref(),
             "no body was read of this request",
         ),
-        ShownPart::Sent => (
-            request.attempts.last().map(|attempt| &attempt.body),
-            "nothing was sent to an engine for this request",
+        ShownPart::Sent(asked) => (
+            attempts::sent(request, number(asked)),
+            match asked {
+                Some(_) => "this request has no attempt of that number",
+                None => "nothing was sent to an engine for this request",
+            },
         ),
-        ShownPart::EngineAnswer => (
-            request.attempts.last().and_then(|last| {
-                let own = last.answer.as_ref();
-                own.or_else(|| request.answer.as_ref().filter(|_| last.answer_passed_on))
-            }),
-            "no engine has answered this request",
+        ShownPart::EngineAnswer(None) if attempts > 1 => {
+            let several = (1..=attempts).map(|number| ShownBody {
+                heading: Some(attempts::heading(request, number)),
+                text: attempts::answer(request, number),
+            });
+            return Some(Ok(several.collect()));
+        }
+        ShownPart::EngineAnswer(asked) => (
+            attempts::answer(request, number(asked)),
+            match asked {
+                Some(number) if number > attempts => "this request has no attempt of that number",
+                Some(_) => "no engine has answered that attempt",
+                None => "no engine has answered this request",
+            },
         ),
         ShownPart::Answer => (
             request.answer.as_ref(),
@@ -88,11 +112,43 @@ pub(super) fn kept(
         ),
         ShownPart::All | ShownPart::Difference | ShownPart::Curl => return None,
     };
-    Some(kept.ok_or(absent))
+    let alone = kept.map(|text| {
+        vec![ShownBody {
+            heading: None,
+            text: Some(text),
+        }]
+    });
+    Some(alone.ok_or(absent))
+}
+
+/// The texts one after the other; one that is alone is written as it is.
+fn joined(bodies: &[ShownBody<'_>], write: impl Fn(&KeptTextDoc) -> String) -> String {
+    let written = bodies.iter().map(|body| {
+        let heading = body.heading.iter().cloned();
+        let parts: Vec<String> = heading.chain(body.text.map(&write)).collect();
+        parts.join("\n")
+    });
+    written.collect::<Vec<_>>().join("\n")
+}
+
+/// The bytes of the texts, as they came or went; one that is alone is written as it is.
+pub(super) fn bytes_of(bodies: &[ShownBody<'_>]) -> Vec<u8> {
+    let mut written = Vec::new();
+    for body in bodies {
+        if let Some(heading) = &body.heading {
+            written.extend_from_slice(heading.as_bytes());
+            written.push(b'\n');
+        }
+        written.extend(body.text.map(bytes).unwrap_or_default());
+        if body.heading.is_some() && !written.ends_with(b"\n") {
+            written.push(b'\n');
+        }
+    }
+    written
 }
 
 /// The bytes of a kept text, as they came or went.
-pub(super) fn bytes(text: &KeptTextDoc) -> Vec<u8> {
+fn bytes(text: &KeptTextDoc) -> Vec<u8> {
     let odd = text
         .base64
         .as_ref()
@@ -101,7 +157,7 @@ pub(super) fn bytes(text: &KeptTextDoc) -> Vec<u8> {
 }
 
 /// A kept text for a person at a terminal.
-pub(super) fn on_terminal(text: &KeptTextDoc) -> String {
+fn on_terminal(text: &KeptTextDoc) -> String {
     let odd = match text.base64 {
         Some(_) => "\n[... this is no UTF-8; redirect the output to have its bytes ...]",
         None => "",
@@ -166,7 +222,7 @@ fn overview(request: &InspectedDoc) -> String {
             said.push(format!("tokens     {}", tokens(end)));
         }
     }
-    said.extend(request.attempts.iter().flat_map(attempt));
+    said.extend(attempts::overview(request));
     said.extend(
         request
             .notes
@@ -186,54 +242,6 @@ fn overview(request: &InspectedDoc) -> String {
             .to_owned(),
     );
     said.join("\n")
-}
-
-/// What was sent to an engine, and how that went.
-fn attempt(attempt: &InspectedAttemptDoc) -> Vec<String> {
-    let place = format!("{}/{}", plain(&attempt.engine), plain(&attempt.model));
-    let bytes = size(attempt.body.bytes);
-    let mut said = vec![format!(
-        "sent to    {place} {}, {bytes}",
-        plain(&attempt.path)
-    )];
-    if !attempt.defaults.is_empty() {
-        said.push(format!(
-            "           filled in: {}",
-            attempt.defaults.join(", ")
-        ));
-    }
-    let notes = attempt.notes.iter();
-    said.extend(notes.map(|note| format!("           {}", plain(note))));
-    said.extend(engine_answer(attempt).map(|answer| format!("           {answer}")));
-    let error = attempt.error.iter();
-    said.extend(error.map(|error| format!("           failed: {}", plain(error))));
-    said
-}
-
-/// The engine's answer to an attempt in short; `None` where none came.
-fn engine_answer(attempt: &InspectedAttemptDoc) -> Option<String> {
-    let status = attempt.status?;
-    Some(match &attempt.answer {
-        _ if attempt.answer_passed_on => format!("answered {status}, passed on as it came"),
-        // Of several attempts only the last one's answer can be asked for alone.
-        Some(answer) if attempt.error.is_some() => {
-            let (begin, more) = beginning(&answer.text, FAILED_ANSWER);
-            format!("answered {status}: {}{more}", plain(begin))
-        }
-        Some(answer) => format!(
-            "answered {status}, {}, other bytes than the client got: --engine-answer",
-            size(answer.bytes)
-        ),
-        None => format!("answered {status} without a body"),
-    })
-}
-
-/// The first characters of a text, and a mark where there are more.
-fn beginning(text: &str, most: usize) -> (&str, &'static str) {
-    match text.char_indices().nth(most) {
-        None => (text, ""),
-        Some((end, _)) => (&text[..end], " [...]"),
-    }
 }
 
 fn tokens(end: &InspectedEndDoc) -> String {

@@ -25,3 +25,11 @@ pub(super) fn size(bytes: u64) -> String {
 pub(super) fn raw(text: &str) -> String {
     for_terminal(text, stdout().is_terminal()).into_owned()
 }
+
+/// The first characters of a text, and a mark where there are more.
+pub(super) fn beginning(text: &str, most: usize) -> (&str, &'static str) {
+    match text.char_indices().nth(most) {
+        None => (text, ""),
+        Some((end, _)) => (&text[..end], " [...]"),
+    }
+}

@@ -199,6 +199,12 @@ async fn flags_that_make_no_sense_are_refused_before_anybody_is_asked() {
         assert_eq!(code, 2, "{args:?}: {err}");
         assert!(err.contains("stand alone"), "{err}");
     }
+    let (code, _, err) = Crucible::command(&["inspect", "show", "last", "--attempt", "1"], "");
+    assert_eq!(code, 2, "{err}");
+    assert!(
+        err.contains("give it with --sent or --engine-answer"),
+        "{err}"
+    );
     for command in ["inspect", "top"] {
         let (code, _, err) = Crucible::command(&[command, "--url", "garbage"], "");
         assert_eq!(code, 2, "{command}: {err}");

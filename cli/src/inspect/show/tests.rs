@@ -3,11 +3,14 @@
 use std::borrow::Cow;
 
 use crucible_documents::inspector::{
-    AssembledAnswerDoc, AssembledCallDoc, InspectedRowDoc, PrefixBreakDoc,
+    AssembledAnswerDoc, AssembledCallDoc, InspectedAttemptDoc, InspectedRowDoc, PrefixBreakDoc,
 };
 
 use super::*;
-use crate::inspect::rows::{has_twin, row};
+use crate::inspect::{
+    rows::{has_twin, row},
+    text::size,
+};
 
 fn kept_row() -> InspectedRowDoc {
     let end = InspectedEndDoc {
@@ -132,7 +135,7 @@ fn a_part_that_is_missing_or_cut_is_told() {
         "begin\n[... 32 of 40 bytes are not kept ...]\nend"
     );
     for (part, why) in [
-        (ShownPart::Sent, "nothing was sent"),
+        (ShownPart::Sent(None), "nothing was sent"),
         (ShownPart::Answer, "no answer"),
         (ShownPart::Curl, "too long"),
     ] {
@@ -140,13 +143,16 @@ fn a_part_that_is_missing_or_cut_is_told() {
     }
 }
 
-#[test]
-fn the_engines_own_answer_is_told_and_shown_alone() {
-    let text = |text: &str| KeptTextDoc {
+fn text(text: &str) -> KeptTextDoc {
+    KeptTextDoc {
         bytes: 7,
         text: text.to_owned(),
         ..KeptTextDoc::default()
-    };
+    }
+}
+
+/// A request of which one attempt failed and another one was answered.
+fn tried_twice() -> InspectedDoc {
     let attempt = InspectedAttemptDoc {
         engine: "gpu".into(),
         model: "one".into(),
@@ -159,32 +165,60 @@ fn the_engines_own_answer_is_told_and_shown_alone() {
         answer: Some(text("of the engine")),
         answer_passed_on: false,
     };
-    let mut kept = kept();
-    kept.answer = Some(text("of the client"));
     let failed = InspectedAttemptDoc {
         status: Some(500),
         error: Some("it failed".to_owned()),
         answer: Some(text(&"no memory ".repeat(100))),
         ..attempt.clone()
     };
-    kept.attempts = vec![failed, attempt];
+    InspectedDoc {
+        answer: Some(text("of the client")),
+        attempts: vec![failed, attempt],
+        ..kept()
+    }
+}
+
+#[test]
+fn the_engines_own_answer_is_told_and_shown_alone() {
+    let mut kept = tried_twice();
     let all = request(&kept, ShownPart::All).unwrap();
     for part in [
+        "7 bytes, attempt 1 of 2",
         "answered 500: no memory no memory",
         "no memory  [...]\n           failed: it failed",
         "answered 200, 7 bytes, other bytes than the client got: --engine-answer",
     ] {
         assert!(all.contains(part), "{part} in\n{all}");
     }
-    let own = |kept: &InspectedDoc| request(kept, ShownPart::EngineAnswer);
+    let own = |kept: &InspectedDoc| request(kept, ShownPart::EngineAnswer(Some(2)));
     assert_eq!(own(&kept).unwrap(), "of the engine");
-    let last = &mut kept.attempts[1];
-    last.answer = None;
+    kept.attempts[1].answer = None;
     assert!(own(&kept).unwrap_err().contains("no engine has answered"));
     kept.attempts[1].answer_passed_on = true;
     assert_eq!(own(&kept).unwrap(), "of the client");
     let all = request(&kept, ShownPart::All).unwrap();
     assert!(all.contains("answered 200, passed on as it came"), "{all}");
+}
+
+#[test]
+fn of_several_attempts_each_answer_is_shown_behind_its_engine() {
+    let mut kept = tried_twice();
+    let each = |kept: &InspectedDoc| request(kept, ShownPart::EngineAnswer(None)).unwrap();
+    let shown = each(&kept);
+    let parts: Vec<&str> = shown.split("-- attempt ").skip(1).collect();
+    let failed = "1 of 2: gpu/one /api/chat, answered 500, failed: it failed\nno memory ";
+    assert!(parts[0].starts_with(failed), "{shown}");
+    let answered = "2 of 2: gpu/one /api/chat, answered 200\nof the engine";
+    assert_eq!(parts[1], answered);
+    let absent = request(&kept, ShownPart::Sent(Some(3))).unwrap_err();
+    assert!(absent.contains("no attempt of that number"), "{absent}");
+    (kept.attempts[1].answer, kept.attempts[1].status) = (None, None);
+    let shown = each(&kept);
+    assert!(shown.contains(failed), "{shown}");
+    assert!(shown.ends_with("/api/chat, no answer came"), "{shown}");
+    // One that is alone needs no line before it.
+    kept.attempts.pop();
+    assert!(each(&kept).starts_with("no memory"), "{kept:?}");
 }
 
 #[test]

@@ -167,14 +167,17 @@ function compared(request) {
     request.fix ? make("p", {}, "What to do: " + request.fix) : null, changes(difference)];
 }
 
-function attempt(one) {
+/** What was sent to one engine and what it said, with a heading where there are several. */
+function attempt(one, at, all) {
   const said = [...one.notes, one.defaults.length ? "filled in: " + one.defaults.join(", ") : "",
     one.error ? "failed: " + one.error : ""].filter(Boolean);
   const engine = one.engine + "/" + one.model;
-  return make("div", {}, text("Sent to " + engine + " " + one.path, one.body),
+  const title = all.length === 1 ? null : make("h5", {}, "Attempt " + (at + 1) + " of " + all.length + ": ", named(engine));
+  return make("div", {}, title, text("Sent to " + engine + " " + one.path, one.body),
     ...said.map(note => make("p", { class: "muted" }, visible(note))),
     text("Answer of " + engine + " as it came, " + one.status, one.answer),
-    one.answer_passed_on ? make("p", { class: "muted" }, "answered " + one.status + ", passed on as it came") : null);
+    one.answer_passed_on ? make("p", { class: "muted" }, "answered " + one.status + ", passed on as it came") : null,
+    one.status == null && one.error ? make("p", { class: "muted" }, "no answer came") : null);
 }
 
 /** How a request ended, and what it cost. */
