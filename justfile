@@ -40,6 +40,10 @@ try:
 tests:
     .ci/run tests
 
+# The pictures of the live page and the inspector in the docs, drawn by their tests (needs Debian's chromium)
+pictures:
+    TEST_BROWSER=chromium TEST_PICTURES={{ justfile_directory() }}/docs/images cargo test --package crucible-tests --test e2e page
+
 # Rules, scrape configuration and dashboards
 dashboards:
     .ci/run dashboards

@@ -1,5 +1,7 @@
 //! The live page in a real browser (`TEST_BROWSER`: a Chromium), and its events without one.
 
+mod at_work;
+
 use std::{collections::BTreeSet, fmt::Write as _, time::Duration};
 
 use crucible_documents::{StateDoc, inspector::InspectorStatusDoc, timeline::TimelineEntry};
@@ -7,7 +9,7 @@ use crucible_sim::{Options, Sim};
 use crucible_tests::{
     Crucible,
     chat::{body, get, post, stream},
-    chromium::{self, Chromium, Tab, Window},
+    chromium::{Chromium, Window},
     engines::{client, engine, start},
     rest::{eventually, ready},
 };
@@ -41,23 +43,6 @@ fn was_quiet(browser: &Chromium, crucible: &Crucible) {
         let own = url.starts_with(crucible.url()) || url.starts_with("data:");
         assert!(own || url == "about:blank", "{url}");
     }
-}
-
-/// Draws the page at work, for the docs.
-async fn draw(tab: &Tab<'_>) {
-    let Some(folder) = chromium::pictures() else {
-        return;
-    };
-    tab.shows("reading the prompt").await;
-    for (window, dark, name) in [
-        (Window::DESK, false, "live-page-desk-light"),
-        (Window::DESK, true, "live-page-desk-dark"),
-        (Window::PHONE, false, "live-page-phone-light"),
-        (Window::PHONE, true, "live-page-phone-dark"),
-    ] {
-        tab.draw(&folder, Window { dark, ..window }, name).await;
-    }
-    tab.resize(Window::DESK).await;
 }
 
 #[tokio::test]
@@ -101,8 +86,7 @@ async fn a_load_a_queue_a_prompt_a_stream_and_an_eviction_are_seen_as_they_happe
         })
         .await;
     };
-    let drawn = draw(&tab);
-    let (answers, (), ()) = tokio::join!(asked, watched, drawn);
+    let (answers, ()) = tokio::join!(asked, watched);
     for (_, answer) in [answers.0, answers.1, answers.2] {
         assert!(answer.done, "{answer:?}");
     }
