@@ -65,7 +65,55 @@ impl UnseenCharacter {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use super::*;
+
+    /// The list by kind, in ranges of code points, as the script of the live page is compared with it.
+    fn list() -> String {
+        let mut text = "{".to_owned();
+        for (word, kind) in [
+            ("control", UnseenCharacter::Control),
+            ("turning", UnseenCharacter::Turning),
+            ("shaping", UnseenCharacter::Shaping),
+            ("hidden", UnseenCharacter::Hidden),
+        ] {
+            let mut ranges: Vec<[u32; 2]> = Vec::new();
+            let of_kind = |c: &char| UnseenCharacter::of(*c) == Some(kind);
+            for c in ('\0'..=char::MAX).filter(of_kind).map(u32::from) {
+                match ranges.last_mut() {
+                    Some([_, last]) if *last + 1 == c => *last = c,
+                    _ => ranges.push([c, c]),
+                }
+            }
+            let ranges = ranges
+                .iter()
+                .map(|[first, last]| format!("\"{first:04x}-{last:04x}\""));
+            let ranges = ranges.collect::<Vec<_>>().join(", ");
+            let comma = if text.len() > 1 { "," } else { "" };
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{comma}\n  \"{word}\": [{ranges}]");
+        }
+        text + "\n}\n"
+    }
+
+    /// `tests/page` walks all code points through the page's own list and this file.
+    #[test]
+    fn the_page_is_compared_with_this_list() {
+        let path = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../tests/page/unseen_characters.json"
+        );
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::write(path, list()).unwrap();
+        }
+        let found = std::fs::read_to_string(path).unwrap_or_default();
+        assert_eq!(
+            found,
+            list(),
+            "run UPDATE_DOCS=1 cargo test -p crucible-documents unseen, then node --test tests/page"
+        );
+    }
 
     #[test]
     fn each_unseen_character_has_a_kind_and_a_seen_one_has_none() {

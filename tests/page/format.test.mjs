@@ -36,6 +36,27 @@ test("what hides or turns text is seen, and a name keeps its direction to itself
   assert.equal(isolated("a\u2069b"), "\u2068a\\u2069b\u2069");
 });
 
+test("the page makes the characters seen that documents name as unseen, and no others", () => {
+  // Written by documents/src/unseen_character.rs.
+  const list = JSON.parse(readFileSync(new URL("unseen_characters.json", import.meta.url)));
+  const kinds = new Map(Object.entries(list).flatMap(([kind, ranges]) => ranges.flatMap(range => {
+    const [first, last] = range.split("-").map(end => parseInt(end, 16));
+    return Array.from({ length: last - first + 1 }, (_, at) => [first + at, kind]);
+  })));
+  assert.deepEqual([0x1b, 0x202e, 0xfe0f, 0xad, 0x61].map(code => kinds.get(code)),
+    ["control", "turning", "shaping", "hidden", undefined]);
+  const wrong = [];
+  for (let code = 0; code <= 0x10ffff; code += 1) {
+    if (code >= 0xd800 && code <= 0xdfff) continue;
+    const text = String.fromCodePoint(code);
+    const kind = kinds.get(code);
+    // A page shows line feeds and tabs as such, and the shapes that letters take beside each other.
+    const seen = kind === undefined || kind === "shaping" || text === "\n" || text === "\t";
+    if ((visible(text) === text) !== seen) wrong.push(code.toString(16) + " " + kind);
+  }
+  assert.deepEqual(wrong, []);
+});
+
 test("the top of a chart is round and above every value", () => {
   assert.deepEqual([[], [0], [0.3], [7], [11], [201]].map(ceiling), [1, 1, 0.5, 10, 20, 500]);
 });
