@@ -2,22 +2,18 @@
 
 mod runner;
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crucible_documents::{
-    StateDoc,
-    state::{InFlightDoc, PrefillSource},
-};
+use crucible_documents::state::{InFlightDoc, PrefillSource};
 use crucible_sim::{Options, Sim};
 use crucible_tests::{
     Crucible,
     chat::{get, open, post, stream},
     engines::{client, engine, start},
-    process::PATIENCE,
+    rest::{eventually, state},
     sse::Stream,
 };
 use serde_json::{Value, json};
-use tokio::time::{sleep, timeout};
 
 /// A chat with about 500 tokens in front of the question.
 fn long(text: &str) -> Value {
@@ -57,25 +53,12 @@ fn last_prompt(sim: &Sim) -> String {
     prompt.expect("asked").body.clone()
 }
 
-/// The requests in flight.
-async fn in_flight(crucible: &Crucible) -> Vec<InFlightDoc> {
-    let state = get(crucible, "/crucible/state").await;
-    let state: StateDoc = serde_json::from_str(&state.text).expect("a state");
-    state.in_flight
-}
-
 /// The first request in flight that `want` accepts.
 async fn seen(crucible: &Crucible, want: impl Fn(&InFlightDoc) -> bool) -> InFlightDoc {
-    let looking = async {
-        loop {
-            if let Some(found) = in_flight(crucible).await.into_iter().find(&want) {
-                return found;
-            }
-            sleep(Duration::from_millis(50)).await;
-        }
-    };
-    let found = timeout(PATIENCE, looking).await;
-    found.expect("never in the state")
+    eventually("it is in the state", || async {
+        state(crucible).await.in_flight.into_iter().find(&want)
+    })
+    .await
 }
 
 #[tokio::test]
@@ -210,7 +193,7 @@ async fn the_state_shows_how_far_a_prompt_is_read_and_by_whom() {
         };
         let (answer, ()) = tokio::join!(answer, looks);
         assert!(answer.contains("word1"), "{kind} {streamed}: {answer}");
-        let none = in_flight(&crucible).await;
+        let none = state(&crucible).await.in_flight;
         assert!(
             none.iter().all(|request| request.prefill.is_none()),
             "{none:?}"

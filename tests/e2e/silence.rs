@@ -1,66 +1,29 @@
 //! An engine that says nothing still holds its memory: only what is gone holds none.
 
-use std::{
-    io::{BufRead as _, BufReader},
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
+use std::time::Duration;
 
 use crucible_sim::{Options, Sim};
 use crucible_tests::{
-    Crucible, binary,
+    Crucible,
     chat::{body, get, post},
     engines::{self, client, engine},
     rest::eventually,
+    sim_process::SimProcess,
 };
 use serde_json::Value;
 
-/// A simulated engine that is a process of its own.
-struct Process {
-    child: Child,
-    url: String,
+/// The engine that falls silent, a process of its own.
+fn silent_one(kind: &str, more: &[&str]) -> SimProcess {
+    SimProcess::start(kind, &[&["--models", "a=3GB"], more].concat())
 }
 
-impl Process {
-    fn start(kind: &str) -> Self {
-        Self::with(kind, &[])
-    }
-
-    fn with(kind: &str, more: &[&str]) -> Self {
-        let mut child = Command::new(binary::sim())
-            .args([kind, "--models", "a=3GB"])
-            .args(more)
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("it starts");
-        let mut line = String::new();
-        let out = child.stdout.take().expect("stdout is piped");
-        BufReader::new(out).read_line(&mut line).expect("a line");
-        let url = line.trim().trim_start_matches("listening on ").to_owned();
-        Self { child, url }
-    }
-
-    fn signal(&self, name: &str) {
-        let pid = self.child.id().to_string();
-        let sent = Command::new("kill")
-            .args([&format!("-{name}"), &pid])
-            .status();
-        assert!(sent.expect("kill runs").success());
-    }
-
-    async fn unloads(&self) -> usize {
-        let log = client().get(format!("{}/sim/log", self.url)).send().await;
-        let log: Value = log.expect("an answer").json().await.expect("JSON");
-        log["unloads"].as_array().map_or(0, Vec::len)
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // It may be gone.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+async fn unloads(engine: &SimProcess) -> usize {
+    let log = client()
+        .get(format!("{}/sim/log", engine.url()))
+        .send()
+        .await;
+    let log: Value = log.expect("an answer").json().await.expect("JSON");
+    log["unloads"].as_array().map_or(0, Vec::len)
 }
 
 /// Both engines in one pool, with room for one of their models.
@@ -124,9 +87,9 @@ async fn waits_while_it_is_silent(crucible: &Crucible, other: &Sim, kind: &str) 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_stopped_engine_holds_counts_until_it_goes_on_or_is_gone() {
     for kind in ["lmstudio", "ollama"] {
-        let mut silent = Process::start(kind);
+        let mut silent = silent_one(kind, &[]);
         let other = other().await;
-        let crucible = Crucible::start(&together(kind, &silent.url, &other.url()));
+        let crucible = Crucible::start(&together(kind, silent.url(), &other.url()));
         answered(&crucible, "a", kind).await;
         silent.signal("STOP");
         is(&crucible, "down").await;
@@ -143,7 +106,7 @@ async fn what_a_stopped_engine_holds_counts_until_it_goes_on_or_is_gone() {
             "{kind}: {}",
             answer.text().await.unwrap_or_default()
         );
-        assert_eq!(silent.unloads().await, 1, "{kind}");
+        assert_eq!(unloads(&silent).await, 1, "{kind}");
         assert_eq!(holds(&pool(&crucible).await), ["other"], "{kind}");
 
         // Once more, and now it does not come back.
@@ -153,8 +116,7 @@ async fn what_a_stopped_engine_holds_counts_until_it_goes_on_or_is_gone() {
         silent.signal("STOP");
         is(&crucible, "down").await;
         assert_eq!(holds(&pool(&crucible).await), ["silent"], "{kind}");
-        silent.child.kill().expect("it is there");
-        silent.child.wait().expect("it ends");
+        silent.kill();
         eventually("its memory is free", || async {
             holds(&pool(&crucible).await).is_empty().then_some(())
         })
@@ -168,9 +130,9 @@ async fn what_a_stopped_engine_holds_counts_until_it_goes_on_or_is_gone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_stopped_engine_was_loading_counts_until_it_goes_on_or_is_gone() {
     for (kind, comes_back) in [("lmstudio", true), ("ollama", true), ("ollama", false)] {
-        let mut silent = Process::with(kind, &["--load-time", "3s"]);
+        let mut silent = silent_one(kind, &["--load-time", "3s"]);
         let other = other().await;
-        let config = together(kind, &silent.url, &other.url());
+        let config = together(kind, silent.url(), &other.url());
         let crucible = Crucible::start(&format!("{config}[timeouts]\nload = \"2s\"\n"));
         let ask = |model: &'static str| {
             let send = client().post(crucible.at("/v1/chat/completions"));
@@ -198,8 +160,7 @@ async fn what_a_stopped_engine_was_loading_counts_until_it_goes_on_or_is_gone() 
         if comes_back {
             silent.signal("CONT");
         } else {
-            silent.child.kill().expect("it is there");
-            silent.child.wait().expect("it ends");
+            silent.kill();
         }
         let answer = waits.await.expect("a task").expect("an answer");
         assert_eq!(answer.status(), 200, "{kind}");
@@ -210,9 +171,9 @@ async fn what_a_stopped_engine_was_loading_counts_until_it_goes_on_or_is_gone() 
 /// Its settings may change meanwhile: it is the same engine with the same memory.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reload_while_it_is_silent_frees_nothing() {
-    let silent = Process::start("ollama");
+    let silent = silent_one("ollama", &[]);
     let other = other().await;
-    let config = together("ollama", &silent.url, &other.url());
+    let config = together("ollama", silent.url(), &other.url());
     let crucible = Crucible::start(&config);
     assert_eq!(post(&crucible, &body("a", "repeat 1")).await.status, 200);
     silent.signal("STOP");
@@ -234,5 +195,5 @@ async fn a_reload_while_it_is_silent_frees_nothing() {
     is(&crucible, "up").await;
     assert_eq!(holds(&pool(&crucible).await), ["silent"]);
     assert_eq!(post(&crucible, &body("b", "repeat 1")).await.status, 200);
-    assert_eq!(silent.unloads().await, 1);
+    assert_eq!(unloads(&silent).await, 1);
 }

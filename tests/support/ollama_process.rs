@@ -1,21 +1,16 @@
 //! A simulated Ollama that is a process of its own with the name of the real one, so that Crucible finds it among the
 //! machine's processes.
 
-use std::{
-    fs,
-    io::{BufRead as _, BufReader},
-    process::{Child, Command, Stdio},
-};
+use std::{fs, process::Command};
 
 use tempfile::TempDir;
 
-use crate::binary;
+use crate::{binary, sim_process::SimProcess};
 
 /// A running `ollama serve`, whose runners are children named `llama-server`. It ends when it is dropped.
 #[derive(Debug)]
 pub struct OllamaProcess {
-    child: Child,
-    url: String,
+    server: SimProcess,
     _folder: TempDir,
 }
 
@@ -38,19 +33,10 @@ impl OllamaProcess {
             path
         };
         program("llama-server");
-        let mut child = Command::new(program("ollama"))
-            .arg("serve")
-            .args(arguments)
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("it starts");
-        let mut line = String::new();
-        let out = child.stdout.take().expect("stdout is piped");
-        BufReader::new(out).read_line(&mut line).expect("a line");
-        let url = line.trim().trim_start_matches("listening on ").to_owned();
+        let mut command = Command::new(program("ollama"));
+        command.arg("serve").args(arguments);
         Self {
-            child,
-            url,
+            server: SimProcess::spawn(command),
             _folder: folder,
         }
     }
@@ -58,19 +44,12 @@ impl OllamaProcess {
     /// The address at which it answers.
     #[must_use]
     pub fn url(&self) -> &str {
-        &self.url
+        self.server.url()
     }
 
     /// The id of the server's process.
     #[must_use]
     pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-}
-
-impl Drop for OllamaProcess {
-    fn drop(&mut self) {
-        // It may be gone.
-        let _ = self.child.kill().and_then(|()| self.child.wait());
+        self.server.pid()
     }
 }

@@ -5,7 +5,7 @@ use std::{
     io::{BufRead, BufReader},
     net::TcpListener,
     ops::Range,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{
         Arc, LazyLock,
@@ -51,6 +51,34 @@ fn next_port() -> u16 {
     static CLAIMED: LazyLock<(u16, Option<File>)> = LazyLock::new(claimed);
     static NEXT: AtomicU16 = AtomicU16::new(0);
     CLAIMED.0 + NEXT.fetch_add(1, Ordering::Relaxed) % BLOCK
+}
+
+/// Sends a signal by name to the process of this number; whether there was one.
+///
+/// # Panics
+/// If there is no program `kill`.
+pub fn send_signal(name: &str, pid: u32) -> bool {
+    let sent = Command::new("kill")
+        .args([format!("-{name}"), pid.to_string()])
+        .stderr(Stdio::null())
+        .status();
+    sent.expect("the program `kill`").success()
+}
+
+/// A configuration with a listen address on port 0 and this folder of state, where it names none.
+fn configuration(toml: &str, state: &Path) -> String {
+    let names = |key: &str| toml.lines().any(|line| line.starts_with(key));
+    let listen = if names("listen =") {
+        ""
+    } else {
+        "listen = \"127.0.0.1:0\"\n"
+    };
+    let state = if names("state_dir =") {
+        String::new()
+    } else {
+        format!("state_dir = {:?}\n", state.display().to_string())
+    };
+    format!("{listen}{state}{toml}\n")
 }
 
 /// Listens on a port that is free, and that is given to nobody else soon: once the server has ended, a connection to
@@ -132,18 +160,7 @@ impl Crucible {
     fn spawn(mut command: Command, toml: &str, args: &[&str]) -> Self {
         let folder = TempDir::new().expect("a temporary folder");
         let config = folder.path().join("crucible.toml");
-        let listen = if toml.lines().any(|line| line.starts_with("listen =")) {
-            ""
-        } else {
-            "listen = \"127.0.0.1:0\"\n"
-        };
-        let state = folder.path().join("state").display().to_string();
-        let state = if toml.lines().any(|line| line.starts_with("state_dir =")) {
-            String::new()
-        } else {
-            format!("state_dir = {state:?}\n")
-        };
-        let text = format!("{listen}{state}{toml}\n");
+        let text = configuration(toml, &folder.path().join("state"));
         std::fs::write(&config, text).expect("the configuration is written");
         command
             .arg("serve")
@@ -266,12 +283,7 @@ impl Crucible {
     /// # Panics
     /// If the process is gone.
     pub fn signal(&self, name: &str) {
-        let sent = Command::new("kill")
-            .arg(format!("-{name}"))
-            .arg(self.pid().to_string())
-            .status()
-            .expect("kill runs");
-        assert!(sent.success(), "the process takes SIG{name}");
+        assert!(send_signal(name, self.pid()), "the process takes SIG{name}");
     }
 
     /// Waits for its end, and until what it logged before is read.

@@ -188,8 +188,8 @@ async fn play(mut stream: TcpStream, script: &(impl Fn(Asked) -> Script + Sync))
     }
 }
 
-/// Reads one request with its body.
-async fn request(stream: &mut TcpStream) -> Option<Asked> {
+/// Reads one request with its body; `None` at the end of the connection.
+pub(crate) async fn request(stream: &mut TcpStream) -> Option<Asked> {
     let mut read = Vec::new();
     let mut buf = vec![0_u8; 16 * 1024];
     loop {

@@ -5,7 +5,6 @@
 //! Every family that the log names is compared label by label and as a whole, so that nothing may be counted beside.
 
 mod log;
-mod stale;
 
 use crucible_sim::{Fault, FaultKind, Options, Sim};
 use crucible_tests::{
@@ -13,11 +12,12 @@ use crucible_tests::{
     chat::{get, post_raw},
     clean::queued,
     engines::{client, engine, start, until},
+    keeping::{ConnectionEnd, KeepingEngine},
     rest::{eventually, ready},
 };
 use futures_util::StreamExt as _;
 
-use self::{log::BooksLog, stale::StaleEngine};
+use self::log::BooksLog;
 
 const TOML: &str = r#"
 [timeouts]
@@ -36,7 +36,7 @@ struct Place {
     plain: Sim,
     first: Sim,
     endless: Sim,
-    stale: StaleEngine,
+    stale: KeepingEngine,
     crucible: Crucible,
 }
 
@@ -51,7 +51,10 @@ impl Place {
             ..Options::openai(&["endless"])
         })
         .await;
-        let stale = StaleEngine::start().await;
+        let stale = KeepingEngine::start("stale", |answered| {
+            (answered > 0).then_some(ConnectionEnd::Closed)
+        })
+        .await;
         let crucible = Crucible::start(&format!(
             "{TOML}{}pool = \"gpu\"\n{}{}{}{}permits = 1\n{}",
             engine("gpu", "lmstudio", &gpu.url()),
@@ -59,7 +62,7 @@ impl Place {
             engine("plain", "openai", &plain.url()),
             engine("first", "openai", &first.url()),
             engine("endless", "openai", &endless.url()),
-            engine("stale", "openai", stale.url()),
+            engine("stale", "openai", &stale.url()),
         ));
         ready(&crucible).await;
         Self {

@@ -1,10 +1,7 @@
 //! What the slots of an Ollama's runners tell: the runner is a process of its own, which may read on, read no
 //! further, or hang while Ollama goes on.
 
-use std::{
-    fs,
-    process::{Command, Stdio},
-};
+use std::fs;
 
 use crucible_documents::state::PrefillSource;
 use crucible_tests::{
@@ -12,6 +9,7 @@ use crucible_tests::{
     chat::{open, post, stream},
     engines::engine,
     ollama_process::OllamaProcess,
+    process::send_signal,
 };
 use serde_json::{Value, json};
 
@@ -24,7 +22,7 @@ const BATCH: &str = "25";
 struct RunnersOllama {
     ollama: OllamaProcess,
     /// The runners that were made to hang.
-    hung: Vec<String>,
+    hung: Vec<u32>,
 }
 
 // === impl RunnersOllama ===
@@ -48,11 +46,12 @@ impl RunnersOllama {
         for task in fs::read_dir(format!("/proc/{id}/task")).expect("tasks") {
             let path = task.expect("a task").path().join("children");
             let children = fs::read_to_string(path).unwrap_or_default();
-            runners.extend(children.split_whitespace().map(str::to_owned));
+            let children = children.split_whitespace();
+            runners.extend(children.filter_map(|id| id.parse::<u32>().ok()));
         }
         assert!(!runners.is_empty(), "no runner");
-        for runner in &runners {
-            assert!(signal("STOP", runner), "{runner}");
+        for &runner in &runners {
+            assert!(send_signal("STOP", runner), "{runner}");
         }
         self.hung = runners;
     }
@@ -66,20 +65,10 @@ impl RunnersOllama {
 
 impl Drop for RunnersOllama {
     fn drop(&mut self) {
-        for runner in &self.hung {
-            let _ = signal("KILL", runner);
+        for &runner in &self.hung {
+            let _ = send_signal("KILL", runner);
         }
     }
-}
-
-/// Sends a process a signal; whether there was one.
-fn signal(name: &str, process: &str) -> bool {
-    let name = format!("-{name}");
-    let sent = Command::new("kill")
-        .args([&name, process])
-        .stderr(Stdio::null())
-        .status();
-    sent.expect("the program `kill`").success()
 }
 
 /// The percents and the seconds of "after 45 % of the prompt, no progress for 3 s" at the end of a message.

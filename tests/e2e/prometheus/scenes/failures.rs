@@ -10,6 +10,7 @@ use crucible_tests::{
     chat::{body, open, post},
     clean::Metrics,
     engines::{engine, start},
+    keeping::{ConnectionEnd, KeepingEngine},
     rest::{eventually, ready},
     scripted::{Leave, Script, Scripted},
     unread::never_reading,
@@ -17,10 +18,6 @@ use crucible_tests::{
 use futures_util::{
     StreamExt as _,
     future::{join, join_all},
-};
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
 };
 
 use super::super::every_word::{Kept, LabelWords, Scene, Stage};
@@ -191,62 +188,18 @@ pub(super) const STALE_CONNECTIONS: Scene = Scene {
     play: |stage| Box::pin(stale_connections(stage)),
 };
 
-/// Answers the first prompt of a connection and ends it at the second; while `closed` holds, each prompt ends
-/// its connection.
-async fn one_prompt_each(listener: TcpListener, closed: Arc<AtomicBool>) {
-    while let Ok((stream, _)) = listener.accept().await {
-        tokio::spawn(connection(stream, Arc::clone(&closed)));
-    }
-}
-
-/// The next whole request of a connection; `None` at its end.
-async fn request(stream: &mut TcpStream) -> Option<String> {
-    let mut text = String::new();
-    let mut buffer = vec![0; 16 * 1024];
-    while let Ok(read @ 1..) = stream.read(&mut buffer).await {
-        text += &String::from_utf8_lossy(&buffer[..read]);
-        let Some((head, body)) = text.split_once("\r\n\r\n") else {
-            continue;
-        };
-        let lines = head.lines().filter_map(|line| line.split_once(": "));
-        let mut lengths = lines.filter(|(name, _)| name.eq_ignore_ascii_case("content-length"));
-        let length = lengths.next().and_then(|(_, length)| length.parse().ok());
-        if body.len() >= length.unwrap_or(0) {
-            return Some(text);
-        }
-    }
-    None
-}
-
-async fn connection(mut stream: TcpStream, closed: Arc<AtomicBool>) {
-    let mut prompts = 0;
-    while let Some(request) = request(&mut stream).await {
-        let prompt = request.starts_with("POST ");
-        if prompt && (prompts > 0 || closed.load(Ordering::Relaxed)) {
-            return;
-        }
-        prompts += u32::from(prompt);
-        let answer = if prompt {
-            r#"{"id":"c","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"hello"},"finish_reason":"stop"}]}"#
-        } else {
-            r#"{"object":"list","data":[{"id":"m","object":"model"}]}"#
-        };
-        let whole = format!(
-            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{answer}",
-            answer.len()
-        );
-        if stream.write_all(whole.as_bytes()).await.is_err() {
-            return;
-        }
-    }
-}
-
 async fn stale_connections(stage: Stage) -> Kept {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    // Each connection ends at its second prompt; while `closed` holds, at every one.
     let closed = Arc::new(AtomicBool::new(false));
-    let task = tokio::spawn(one_prompt_each(listener, Arc::clone(&closed)));
-    let crucible = stage.start(&engine("stale", "openai", &url)).await;
+    let ends = Arc::clone(&closed);
+    let engine_ends = KeepingEngine::start("m", move |answered| {
+        let ends = answered > 0 || ends.load(Ordering::Relaxed);
+        ends.then_some(ConnectionEnd::Closed)
+    })
+    .await;
+    let crucible = stage
+        .start(&engine("stale", "openai", &engine_ends.url()))
+        .await;
     ready(&crucible).await;
     // Where the end comes too late for it, a request is not sent twice: then once more.
     let want = body("m", "hi");
@@ -268,5 +221,5 @@ async fn stale_connections(stage: Stage) -> Kept {
         })
         .await;
     }
-    Box::new((crucible, task))
+    Box::new((crucible, engine_ends))
 }
