@@ -10,6 +10,7 @@ use crucible_tests::{
     chat::{Whole, post, stream},
     engines::{client, engine},
     rest::ready,
+    sse::Stream,
     target::Target,
 };
 use futures_util::FutureExt as _;
@@ -120,6 +121,50 @@ fn check_call(call: &Value) {
     assert!(city.is_some_and(|city| !city.is_empty()), "{call}");
 }
 
+/// The one call of a stream, whose only delta has all of it.
+fn streamed_call(streamed: &Stream) -> &Value {
+    assert!(streamed.done && !streamed.broken, "{}", streamed.text);
+    assert_eq!(
+        streamed.finish_reason(),
+        Some("tool_calls"),
+        "{}",
+        streamed.text
+    );
+    assert_eq!(streamed.content(), "", "{}", streamed.text);
+    let deltas = streamed
+        .events
+        .iter()
+        .filter_map(|event| event["choices"][0]["delta"]["tool_calls"].as_array());
+    let deltas: Vec<&Value> = deltas.flatten().collect();
+    let [delta] = deltas[..] else {
+        panic!("{}", streamed.text);
+    };
+    assert_eq!(delta["index"], 0, "{}", streamed.text);
+    check_call(delta);
+    delta
+}
+
+/// Thoughts are streamed apart from what is said, and before it.
+fn check_thoughts(streamed: &Stream, whole: &Whole) {
+    let thought = message(whole)["reasoning_content"].as_str();
+    assert!(streamed.done && !streamed.broken, "{}", streamed.text);
+    assert_eq!(Some(&*streamed.reasoning()), thought, "{}", streamed.text);
+    assert_eq!(streamed.content(), whole.content(), "{}", streamed.text);
+    assert!(!streamed.text.contains("think>"), "{}", streamed.text);
+    let has = |key: &'static str| {
+        move |event: &Value| {
+            let text = event["choices"][0]["delta"][key].as_str();
+            text.is_some_and(|text| !text.is_empty())
+        }
+    };
+    let mut events = streamed.events.iter();
+    assert!(
+        events.clone().rposition(has("reasoning_content")) < events.position(has("content")),
+        "thoughts come first: {}",
+        streamed.text
+    );
+}
+
 fn message(answer: &Whole) -> &Value {
     assert_eq!(answer.status, 200, "{}", answer.text);
     &answer.json["choices"][0]["message"]
@@ -139,23 +184,7 @@ async fn a_real_model_calls_a_tool_and_takes_its_result() {
         assert_eq!(reason, "tool_calls", "{}", whole.text);
 
         let (_, streamed) = stream(crucible, &request).await;
-        assert!(streamed.done && !streamed.broken, "{}", streamed.text);
-        assert_eq!(
-            streamed.finish_reason(),
-            Some("tool_calls"),
-            "{}",
-            streamed.text
-        );
-        assert_eq!(streamed.content(), "", "{}", streamed.text);
-        let deltas = streamed.events.iter().filter_map(|event| {
-            let calls = event["choices"][0]["delta"]["tool_calls"].as_array()?;
-            Some(calls.clone())
-        });
-        let deltas: Vec<Value> = deltas.flatten().collect();
-        assert_eq!(deltas.len(), 1, "{}", streamed.text);
-        assert_eq!(deltas[0]["index"], 0, "{}", streamed.text);
-        check_call(&deltas[0]);
-        assert_eq!(deltas[0]["function"], calls[0]["function"]);
+        assert_eq!(streamed_call(&streamed)["function"], calls[0]["function"]);
 
         let mut next = request.clone();
         let turns = next["messages"].as_array_mut().expect("messages");
@@ -200,27 +229,7 @@ async fn a_real_model_thinks_apart_from_what_it_says() {
         assert!(!whole.text.contains("think>"), "{}", whole.text);
 
         let (_, streamed) = stream(crucible, &request).await;
-        assert!(streamed.done && !streamed.broken, "{}", streamed.text);
-        assert_eq!(streamed.reasoning(), thought, "{}", streamed.text);
-        assert_eq!(streamed.content(), whole.content(), "{}", streamed.text);
-        assert!(!streamed.text.contains("think>"), "{}", streamed.text);
-        let position = |key: &str, last: bool| {
-            let has = |event: &Value| {
-                let text = event["choices"][0]["delta"][key].as_str();
-                text.is_some_and(|text| !text.is_empty())
-            };
-            let mut events = streamed.events.iter();
-            if last {
-                events.rposition(has)
-            } else {
-                events.position(has)
-            }
-        };
-        assert!(
-            position("reasoning_content", true) < position("content", false),
-            "thoughts come first: {}",
-            streamed.text
-        );
+        check_thoughts(&streamed, &whole);
 
         let mut off = request.clone();
         off["reasoning_effort"] = "none".into();

@@ -16,6 +16,7 @@ pub mod clean;
 pub mod engines;
 pub mod keeping;
 pub mod ollama_process;
+pub mod packed;
 pub mod person;
 pub mod process;
 pub mod raw;

@@ -1,10 +1,11 @@
 //! Bodies on their way: refused while they still come, too slow, packed in several members.
 
-use std::{io::Write as _, process::Stdio, time::Duration};
+use std::{process::Stdio, time::Duration};
 
 use crucible_tests::{
     chat::{body, get, whole},
     engines::{asked, client},
+    packed::{gzip, zstd},
     process::PATIENCE,
     raw::read,
     rest::{at_rest, json_of},
@@ -310,20 +311,6 @@ async fn a_body_of_a_byte_now_and_then_is_408_and_an_honest_slow_one_is_answered
     assert!(message.contains("limits.body_rate"), "{message}");
     assert!(honest.starts_with("HTTP/1.1 200 "), "{honest}");
     at_rest(&edge.crucible).await;
-}
-
-fn gzip(data: &[u8]) -> Vec<u8> {
-    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-    packed.write_all(data).expect("packed");
-    packed.finish().expect("packed")
-}
-
-/// One zstd frame with one raw block (RFC 8878 section 3.1.1).
-fn zstd(data: &[u8]) -> Vec<u8> {
-    let length = u8::try_from(data.len()).expect("short");
-    let [low, high, _, _] = ((u32::from(length) << 3) | 1).to_le_bytes();
-    let head = [0x28, 0xb5, 0x2f, 0xfd, 0x20, length, low, high, 0];
-    [&head[..], data].concat()
 }
 
 #[tokio::test]

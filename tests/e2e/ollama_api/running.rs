@@ -75,6 +75,17 @@ fn members(lines: &[Value]) -> BTreeSet<String> {
     names
 }
 
+/// The text of all lines.
+fn said(lines: &[Value]) -> String {
+    let text = |line: &Value| {
+        let text = line["message"]["content"]
+            .as_str()
+            .or(line["response"].as_str());
+        text.unwrap_or_default().to_owned()
+    };
+    lines.iter().map(text).collect()
+}
+
 #[tokio::test]
 async fn a_real_ollama_says_the_same_through_crucible() {
     let Some(target) = Target::real_ollama().await else {
@@ -113,15 +124,6 @@ async fn a_real_ollama_says_the_same_through_crucible() {
         let direct = post(format!("{url}{path}"), &request).await;
         let (through, direct) = (lines(&through), lines(&direct));
         assert_eq!(members(&through), members(&direct), "{path}");
-        let said = |lines: &[Value]| -> String {
-            let text = |line: &Value| {
-                let text = line["message"]["content"]
-                    .as_str()
-                    .or(line["response"].as_str());
-                text.unwrap_or_default().to_owned()
-            };
-            lines.iter().map(text).collect()
-        };
         assert_eq!(said(&through), said(&direct), "{path}");
         for name in ["model", "done_reason", "eval_count"] {
             assert_eq!(
