@@ -56,6 +56,9 @@ pub struct AnsweredRequest {
     /// The seconds for which it waited for the load of its model.
     #[serde(default)]
     pub load_s: f64,
+    /// The seconds of attempts that failed before the one that is told here, with their waits.
+    #[serde(default)]
+    pub failed_s: f64,
     /// The seconds from its arrival to the first token; null where none came, or the answer came as a whole.
     pub first_token_s: Option<f64>,
     /// The seconds from its arrival to its end.

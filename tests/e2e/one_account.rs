@@ -6,10 +6,11 @@ use crucible_documents::{
     event_log::{LoggedEvent, RequestEvent},
     timeline::{AnsweredRequest, TimelineEntry},
 };
-use crucible_sim::Options;
+use crucible_sim::{Fault, FaultKind, Options};
 use crucible_tests::{
     Crucible,
     chat::{body, get, stream},
+    clean::Metrics,
     engines::{client, engine, start},
     rest::{eventually, metric, ready},
 };
@@ -127,4 +128,51 @@ async fn a_tool_call_behind_a_load_has_the_same_numbers_at_each_place() {
     let text = get(&crucible, "/metrics").await.text;
     let rates = format!("crucible_output_tokens_per_second_count{{{labels}}} 1");
     assert!(!text.contains(&rates), "{text}");
+}
+
+/// The seconds of a phase that the metrics have for an engine.
+async fn spent(crucible: &Crucible, engine: &str, phase: &str) -> f64 {
+    let labels = [("engine", engine), ("phase", phase)];
+    let metrics = Metrics::of(crucible).await;
+    metrics.sum("crucible_request_phase_seconds_total", &labels)
+}
+
+#[tokio::test]
+async fn an_attempt_that_failed_is_no_wait_for_the_engine_that_answers() {
+    let failing = start(Options::openai(&["first"])).await;
+    let answering = start(Options::lmstudio(&["second=1GB"])).await;
+    let crucible = Crucible::start(&format!(
+        "[log]\nformat = \"json\"\n[[model]]\nname = \"first\"\nfallback = [\"second\"]\n{}{}",
+        engine("failing", "openai", &failing.url()),
+        engine("answering", "lmstudio", &answering.url()),
+    ));
+    ready(&crucible).await;
+    failing.arm(Fault::new(FaultKind::Http500).delay_ms(2000));
+    let told = told(&crucible, &body("first", "repeat 1")).await;
+    let about = format!("{:?} {:?} {}", told.shown, told.logged, told.line);
+    assert_eq!(told.line["engine"], "answering", "{about}");
+    let failed = told.line["failed_s"].as_f64().expect("failed_s");
+    assert!(failed >= 2.0, "{about}");
+    assert!((failed - told.shown.failed_s).abs() < 0.001, "{about}");
+    // What it waited for the second engine is what is left of the time before its answer.
+    let total = told.line["total_s"].as_f64().expect("total_s");
+    let waited = told.logged.wait_ms + told.logged.held_ms.expect("a permit");
+    let waited = Duration::from_millis(waited).as_secs_f64();
+    assert!(waited <= total - failed + 0.002, "{about}");
+    assert!(
+        told.shown.queue_s + told.shown.load_s <= total - failed,
+        "{about}"
+    );
+    let counted = spent(&crucible, "answering", "failed").await;
+    assert!((counted - failed).abs() < 0.001, "{counted} {about}");
+    let queue = spent(&crucible, "answering", "queue").await;
+    assert!(
+        (queue - told.shown.queue_s).abs() < 0.001,
+        "{queue} {about}"
+    );
+    assert_eq!(
+        spent(&crucible, "failing", "queue").await.to_bits(),
+        0,
+        "{about}"
+    );
 }

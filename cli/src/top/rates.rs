@@ -135,7 +135,7 @@ impl LastMinutes {
             let written = f64::from(u32::try_from(answer.output_tokens).unwrap_or(u32::MAX));
             let began = match answer.tokens_per_second {
                 Some(rate) => ended + (written - 1.0).max(1.0) / rate,
-                None => came - first.unwrap_or(answer.queue_s + answer.load_s),
+                None => came - first.unwrap_or(answer.failed_s + answer.queue_s + answer.load_s),
             };
             spread(&mut tokens, (began, ended), written);
         }

@@ -94,6 +94,7 @@ impl Timeline {
             model: Arc::clone(queued.model),
             queue_s: closed.phases.queue.as_secs_f64(),
             load_s: closed.phases.load.as_secs_f64(),
+            failed_s: closed.phases.failed.as_secs_f64(),
             first_token_s: closed.first_token.map(|time| time.as_secs_f64()),
             took_s: closed.took.as_secs_f64(),
             prompt_tokens: closed.prompt_tokens,

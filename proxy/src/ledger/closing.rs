@@ -194,6 +194,7 @@ fn log(closed: &ClosedRequest<'_>) {
                 error = closed.ending.error().map(ErrorKind::code),
                 aborted = closed.abort.map(AbortCause::as_str),
                 receive_s = (!phases.receive.is_zero()).then_some(phases.receive.as_secs_f64()),
+                failed_s = (!phases.failed.is_zero()).then_some(phases.failed.as_secs_f64()),
                 queue_s = waited.then_some(phases.queue.as_secs_f64()),
                 load_s = seconds(phases.load),
                 prefill_s = seconds(phases.prefill),

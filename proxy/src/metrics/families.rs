@@ -156,7 +156,7 @@ families! {
     prefill_remaining: Gauge "crucible_prefill_remaining_seconds" [ENGINE] Seconds by Requests:
         "The longest time that one of those prompts is expected to take yet.";
     request_phase: FloatCounter "crucible_request_phase_seconds_total" [ENGINE, REQUEST_PHASE] Seconds by Ledger:
-        "Time of the ended requests by what it was spent on; receive is the wait for the client's body, own is Crucible's own time.";
+        "Time of the ended requests by what it was spent on; receive is the wait for the client's body, failed the attempts that failed before the last one, own is Crucible's own time.";
     output_speed: Histogram(SPEED) "crucible_output_tokens_per_second" [ENGINE, MODEL] TokensPerSecond by Ledger:
         "Per finished stream: completion tokens after the first, by the time since the first.";
     tokens: Counter "crucible_tokens_total" [ENGINE, MODEL, TOKEN_TYPE] Tokens by Ledger:

@@ -48,7 +48,7 @@ labels! {
 labels! {
     /// The part of a request's time that seconds are counted for.
     TimedPhase {
-        Receive = "receive", Queue = "queue", Load = "load", Prefill = "prefill", Generate = "generate",
+        Receive = "receive", Failed = "failed", Queue = "queue", Load = "load", Prefill = "prefill", Generate = "generate",
         Own = "own",
     }
 }

@@ -13,6 +13,8 @@ use crate::{endpoint::Endpoint, usage::Usage};
 pub struct PhaseTimes {
     /// The wait for bytes of the body that the client sends.
     pub receive: Duration,
+    /// The attempts that failed before the one that ended the request, with their waits.
+    pub failed: Duration,
     /// The wait for a slot of a model that was loaded.
     pub queue: Duration,
     /// The part of the wait for a permit in which the model was loaded, or all of it where that time is not
@@ -72,6 +74,7 @@ impl PhaseTimes {
     pub(super) fn of(&self, phase: TimedPhase) -> Duration {
         match phase {
             TimedPhase::Receive => self.receive,
+            TimedPhase::Failed => self.failed,
             TimedPhase::Queue => self.queue,
             TimedPhase::Load => self.load,
             TimedPhase::Prefill => self.prefill,

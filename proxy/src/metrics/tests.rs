@@ -55,6 +55,7 @@ fn record(model: &str) -> RequestRecord<'_> {
         code: StatusCode::OK,
         duration: Duration::from_secs(3),
         phases: PhaseTimes {
+            failed: Duration::ZERO,
             receive: Duration::ZERO,
             queue: Duration::from_secs(1),
             load: Duration::ZERO,

@@ -172,6 +172,9 @@ fn phases(closed: &ClosedRequest<'_>) -> Vec<(&'static str, Instant, Instant)> {
         let started = closed.request.started;
         phases.push(("receive", started, started + record.body_wait));
     }
+    if let Some((first, present)) = record.first_tried_at.zip(record.queued_at) {
+        phases.push(("failed", first, present));
+    }
     if let Some(queued) = record.queued_at {
         let granted = record.granted_at.unwrap_or(ended);
         phases.push(("queue", queued, granted));

@@ -150,7 +150,7 @@ async fn attempt(
 ) -> (usize, Result<Response, Error>) {
     let candidates = &planned.plan.candidates;
     let candidate = &candidates[at];
-    tried(planned, candidate);
+    begun(planned, candidate);
     let next = candidates.get(at + 1);
     let spared = next.filter(|_| candidate.reason == Reason::Overload);
     let note = match (failed, spared) {
@@ -203,6 +203,13 @@ async fn attempt(
     }
 }
 
+/// Notes in the request's record that an attempt begins, with the candidate that is tried first.
+fn begun(planned: &PlannedRequest, candidate: &Candidate) {
+    let now = Instant::now();
+    planned.active.note(|record| record.begin_attempt(now));
+    tried(planned, candidate);
+}
+
 /// Notes in the request's record which candidate is tried now.
 fn tried(planned: &PlannedRequest, candidate: &Candidate) {
     let asked = &planned.demand.model;
@@ -213,17 +220,7 @@ fn tried(planned: &PlannedRequest, candidate: &Candidate) {
         record.model = Some(Arc::clone(&candidate.model));
         record.reason = Some(candidate.reason);
         record.phase = RequestPhase::Queue;
-        // Of an attempt before this one.
-        record.error = None;
-        record.granted_at = None;
-        record.load = None;
-        record.target = None;
-        record.sent_at = None;
-        record.slots = None;
-        record.reading = None;
-        record.first_token_at = None;
         record.predicted = candidate.predicted.map(|p| p.first_token());
-        record.queued_at.get_or_insert_with(Instant::now);
         record.max_tokens = planned.demand.max_tokens;
         record.class = planned.demand.class;
         record.prompt_tokens = planned.demand.prompt_tokens;

@@ -71,7 +71,9 @@ pub(crate) struct RequestFacts {
     pub(crate) body_wait: Duration,
     /// The time in which the lists of engines were waited for, before there was a plan.
     pub(crate) lists_wait: Duration,
-    /// The beginning of the wait for a permit.
+    /// The beginning of the first attempt, where one failed before the present one.
+    pub(crate) first_tried_at: Option<Instant>,
+    /// The beginning of the wait for a permit, of the present attempt.
     pub(crate) queued_at: Option<Instant>,
     /// The grant of the permit.
     pub(crate) granted_at: Option<Instant>,
@@ -168,6 +170,27 @@ impl RequestPhase {
 // === impl RequestFacts ===
 
 impl RequestFacts {
+    /// Begins an attempt: what is known of one before it is forgotten, but its time, which counts as failed.
+    pub(crate) fn begin_attempt(&mut self, now: Instant) {
+        let before = self.queued_at.replace(now);
+        self.first_tried_at = self.first_tried_at.or(before);
+        self.error = None;
+        self.granted_at = None;
+        self.loaded = false;
+        self.load = None;
+        self.target = None;
+        self.sent_at = None;
+        self.slots = None;
+        self.reading = None;
+        self.first_token_at = None;
+    }
+
+    /// The time that went to attempts which failed before the present one.
+    pub(super) fn failed_time(&self) -> Duration {
+        let attempts = self.queued_at.zip(self.first_tried_at);
+        attempts.map_or(Duration::ZERO, |(present, first)| present - first)
+    }
+
     /// The tokens of the prompt and of the answer: as the engine counted them, else the estimate of the
     /// prompt and `events`, the number of events with content. An engine that says 0 of an answer has not counted it.
     pub(super) fn tokens(&self, events: u64) -> (u64, u64) {

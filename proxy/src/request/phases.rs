@@ -10,7 +10,8 @@ use crate::metrics::PhaseTimes;
 /// Divides the time of a request from `started` to `ended`. Of a wait that a load was part
 /// of, the time of that load counts as load, or all where that is not known; `in_load` says that the client left during one. The time that an answer without a stream
 /// took is divided by the engine's own numbers, and is all generation where it tells none. The wait for the lists of
-/// engines before the plan counts as queue. The wait for bytes of the body is the client's.
+/// engines before the plan counts as queue. The wait for bytes of the body is the client's. Attempts that failed count
+/// as failed with all of their waits, so that no wait is told of an engine that it was not for.
 pub(super) fn of(
     record: &RequestFacts,
     started: Instant,
@@ -40,14 +41,16 @@ pub(super) fn of(
             (None, None) => engine,
         }
     });
+    let failed = record.failed_time();
     PhaseTimes {
         receive: record.body_wait,
+        failed,
         queue: queue + record.lists_wait,
         load,
         prefill,
         generate: engine.saturating_sub(prefill),
         own: (ended - started)
-            .saturating_sub(wait + record.lists_wait + record.body_wait)
+            .saturating_sub(wait + failed + record.lists_wait + record.body_wait)
             .saturating_sub(engine),
     }
 }
@@ -85,12 +88,16 @@ mod tests {
     fn seconds(times: PhaseTimes) -> [u64; 6] {
         let PhaseTimes {
             receive,
+            failed: Duration::ZERO,
             queue,
             load,
             prefill,
             generate,
             own,
-        } = times;
+        } = times
+        else {
+            panic!("{times:?}");
+        };
         [receive, queue, load, prefill, generate, own].map(|time| time.as_secs())
     }
 
@@ -109,6 +116,21 @@ mod tests {
         let mut slow = record(start);
         slow.body_wait = s(1);
         assert_eq!(told(&slow), [1, 2, 0, 2, 4, 1]);
+    }
+
+    #[test]
+    fn attempts_that_failed_are_no_wait_for_the_one_that_answers() {
+        let start = Instant::now();
+        let mut again = record(start);
+        again.first_tried_at = Some(start);
+        let times = of(&again, start, start + s(10), false);
+        assert_eq!(times.failed, s(1));
+        assert_eq!((times.queue, times.prefill, times.own), (s(2), s(2), s(1)));
+        again.loaded = true;
+        again.begin_attempt(start + s(10));
+        let times = of(&again, start, start + s(12), false);
+        assert_eq!((times.failed, times.queue, times.load), (s(10), s(2), s(0)));
+        assert_eq!(times.own, s(0));
     }
 
     #[test]

@@ -93,6 +93,7 @@ pub(crate) fn phases(draft: PanelDraft) -> PanelDraft {
     if all {
         draft
             .named("receive", "the client sends", "super-light-blue")
+            .named("failed", "attempts that failed", "red")
             .named("own", "Crucible itself", "yellow")
     } else {
         draft

@@ -202,8 +202,9 @@ fn answered(answer: &AnsweredRequest, zone: &TimeZone) -> PaneRow {
     // Of an answer that came as a whole nobody knows when its first token was there.
     details.extend(some_detail("first token after", first));
     details.extend(some_detail("tokens per second", speed));
-    let load = Some(answer.load_s).filter(|load| *load > 0.0);
-    details.extend(some_detail("waited for a load", load.map(duration)));
+    let some = |seconds: f64| (seconds > 0.0).then(|| duration(seconds));
+    details.extend(some_detail("waited for a load", some(answer.load_s)));
+    details.extend(some_detail("attempts that failed", some(answer.failed_s)));
     PaneRow {
         key: format!("answer {}", answer.request_id),
         cells,

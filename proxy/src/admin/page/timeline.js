@@ -46,8 +46,9 @@ function words(entry) {
   if (entry.kind === "eviction") return place + " left memory: " + entry.reason;
   // Of an answer that came as a whole nobody knows when its first token was there.
   const first = entry.first_token_s == null ? "" : ", first token " + duration(entry.first_token_s);
+  const failed = entry.failed_s ? ", " + duration(entry.failed_s) + " of it with attempts that failed" : "";
   const speed = entry.tokens_per_second ? ", " + entry.tokens_per_second.toFixed(1) + " tok/s" : "";
-  return place + ": " + duration(entry.took_s) + first + ", " +
+  return place + ": " + duration(entry.took_s) + failed + first + ", " +
     count(entry.prompt_tokens) + " + " + count(entry.output_tokens) + " tokens" + speed +
     { answered: "", left: ", left by its client", failed: ", " + entry.outcome }[ending(entry)];
 }

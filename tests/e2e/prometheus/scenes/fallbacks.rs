@@ -30,6 +30,7 @@ pub(super) const FALLBACKS: Scene = Scene {
             ],
         ),
         LabelWords::of("crucible_fallbacks_total", "outcome", &["ok", "error"]),
+        LabelWords::of("crucible_request_phase_seconds_total", "phase", &["failed"]),
         LabelWords::of("crucible_routed_total", "reason", &["fallback", "overload"]),
     ],
     play: |stage| Box::pin(fallbacks(stage)),
