@@ -35,26 +35,34 @@ pub(super) fn end(text: &[u8], from: usize, has_surrogates: &mut bool) -> Option
         } else {
             stretch(rest)
         };
+        if width == 0 {
+            return None;
+        }
+        if stops == 0 {
+            at += width;
+            at += plain(text.get(at..).unwrap_or_default());
+            continue;
+        }
         let mut behind = width;
         while stops != 0 {
             let stop = stops.trailing_zeros() as usize;
-            match rest.get(stop..) {
-                Some([b'"', ..]) => return Some(at + stop),
-                Some([b'\\', escaped, ..]) if SIMPLE[usize::from(*escaped)] => {}
-                Some([b'\\', b'u', code @ ..]) if is_code(code) => {
-                    *has_surrogates |= is_half(code);
+            let found = *rest.get(stop)?;
+            if found != b'\\' {
+                return (found == b'"').then_some(at + stop);
+            }
+            let escaped = *rest.get(stop + 1)?;
+            if !SIMPLE[usize::from(escaped)] {
+                let code = rest.get(stop + 2..).unwrap_or_default();
+                if escaped != b'u' || !is_code(code) {
+                    return None;
                 }
-                _ => return None,
+                *has_surrogates |= is_half(code);
             }
             // The byte behind the backslash is none, and may be the next stretch's first.
             stops &= !0b11 << stop;
             behind = stop + 2;
         }
-        if width == 0 {
-            return None;
-        }
         at += width.max(behind);
-        at += plain(text.get(at..).unwrap_or_default());
     }
 }
 
@@ -76,8 +84,8 @@ fn stretch(rest: &[u8]) -> (u64, usize) {
     (stops_of(&block), rest.len())
 }
 
-/// Returns the number of bytes in the blocks that `rest` begins with and that have no stops. Most blocks
-/// of a long text have none, which one mask for all lanes tells.
+/// Returns the number of bytes in the blocks that `rest` begins with and that have no stops, which one mask for
+/// all lanes tells. It is asked behind a stretch without stops, since a text with escapes in one has them in the next.
 fn plain(rest: &[u8]) -> usize {
     let (blocks, _) = rest.as_chunks::<BLOCK>();
     let has_none = |block: &&[u8; BLOCK]| {
