@@ -5,19 +5,18 @@
 //! apart, so up to a second at the begin of a busy time is not measured, and a single request shorter than that
 //! may be missed.
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use crucible_documents::event_log::{EnergyEvent, LoggedEvent};
 use crucible_router::machine::readings::EnergyReading;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::sender::{EventLogSender, unix_ms};
-use crate::{metrics::MachineWatch, request::ActiveRequests};
+use crate::{
+    metrics::MachineWatch,
+    request::{ActiveRequests, Moment},
+};
 
 /// The time between two looks whether a request runs.
 const LOOK: Duration = Duration::from_secs(1);
@@ -37,7 +36,7 @@ pub(crate) struct EnergyMeter {
 /// The counters at the begin of the period that runs; `None` while no request does.
 #[derive(Debug, Default)]
 struct EnergyPeriods {
-    begin: Option<(SystemTime, BTreeMap<String, f64>)>,
+    begin: Option<(Instant, BTreeMap<String, f64>)>,
 }
 
 // === impl EnergyMeter ===
@@ -67,13 +66,13 @@ impl EnergyMeter {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while stop.run_until_cancelled(ticks.tick()).await.is_some() {
             let runs = self.requests_run();
-            if !self.periods.needs_reading(runs, SystemTime::now()) {
+            if !self.periods.needs_reading(runs, Instant::now()) {
                 continue;
             }
             let Some(readings) = self.machine.energy().await else {
                 continue;
             };
-            for line in self.periods.step(runs, &readings, SystemTime::now()) {
+            for line in self.periods.step(runs, &readings, Moment::now()) {
                 self.events.put(|| LoggedEvent::Energy(line));
             }
         }
@@ -94,34 +93,26 @@ impl EnergyMeter {
 
 impl EnergyPeriods {
     /// Whether a period begins or ends now.
-    fn needs_reading(&self, runs: bool, now: SystemTime) -> bool {
+    fn needs_reading(&self, runs: bool, now: Instant) -> bool {
         match &self.begin {
             None => runs,
-            Some((begin, _)) => {
-                !runs || now.duration_since(*begin).is_ok_and(|took| took >= PERIOD)
-            }
+            Some((begin, _)) => !runs || now - *begin >= PERIOD,
         }
     }
 
     /// Ends the period that runs, and begins the next one where requests still run. Gives a line for each
-    /// counter that was read at both ends; none where the clock was set back meanwhile.
-    fn step(
-        &mut self,
-        runs: bool,
-        readings: &[EnergyReading],
-        now: SystemTime,
-    ) -> Vec<EnergyEvent> {
+    /// counter that was read at both ends. Its length is that of the monotonic clock and its begin is told by the wall
+    /// clock at its end, as the times of requests are: where the wall clock is set meanwhile they still cover each other.
+    fn step(&mut self, runs: bool, readings: &[EnergyReading], now: Moment) -> Vec<EnergyEvent> {
         let counters = readings.iter().map(|one| (one.source.clone(), one.joules));
-        let next = runs.then(|| (now, counters.collect()));
+        let next = runs.then(|| (now.monotonic, counters.collect()));
         let Some((begin, before)) = std::mem::replace(&mut self.begin, next) else {
             return Vec::new();
         };
-        let Ok(took) = now.duration_since(begin) else {
-            return Vec::new();
-        };
+        let took = now.monotonic - begin;
         let line = |reading: &EnergyReading| {
             Some(EnergyEvent {
-                at_ms: unix_ms(begin),
+                at_ms: unix_ms(now.wall_at(begin)),
                 took_ms: u64::try_from(took.as_millis()).ok()?,
                 joules: reading.joules - before.get(&reading.source)?,
                 source: Arc::from(&*reading.source),
@@ -135,13 +126,19 @@ impl EnergyPeriods {
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use crucible_config::checked::Device;
     use crucible_router::machine::readings::EnergyInterface;
 
     use super::*;
 
-    fn at(seconds: u64) -> SystemTime {
-        SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+    /// A wall clock that counts from 1970 beside a monotonic one that counts from `start`.
+    fn clocks(start: Instant) -> impl Fn(u64) -> Moment {
+        move |seconds| Moment {
+            monotonic: start + Duration::from_secs(seconds),
+            wall: SystemTime::UNIX_EPOCH + Duration::from_secs(seconds),
+        }
     }
 
     fn reading(joules: f64) -> EnergyReading {
@@ -152,14 +149,15 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_line_is_written_for_each_period_in_which_requests_ran() {
+    #[tokio::test]
+    async fn a_line_is_written_for_each_period_in_which_requests_ran() {
         let mut periods = EnergyPeriods::default();
-        assert!(!periods.needs_reading(false, at(100)));
-        assert!(periods.needs_reading(true, at(101)));
+        let at = clocks(Instant::now());
+        assert!(!periods.needs_reading(false, at(100).monotonic));
+        assert!(periods.needs_reading(true, at(101).monotonic));
         assert_eq!(periods.step(true, &[reading(50.0)], at(101)), []);
-        assert!(!periods.needs_reading(true, at(110)));
-        assert!(periods.needs_reading(true, at(111)));
+        assert!(!periods.needs_reading(true, at(110).monotonic));
+        assert!(periods.needs_reading(true, at(111).monotonic));
         let line = |at_ms, took_ms, joules| EnergyEvent {
             at_ms,
             took_ms,
@@ -170,18 +168,36 @@ mod tests {
         };
         let lines = periods.step(true, &[reading(250.0)], at(111));
         assert_eq!(lines, [line(101_000, 10_000, 200.0)]);
-        assert!(periods.needs_reading(false, at(112)));
+        assert!(periods.needs_reading(false, at(112).monotonic));
         let lines = periods.step(false, &[reading(260.0)], at(112));
         assert_eq!(lines, [line(111_000, 1_000, 10.0)]);
-        assert!(!periods.needs_reading(false, at(200)));
+        assert!(!periods.needs_reading(false, at(200).monotonic));
     }
 
-    #[test]
-    fn a_counter_that_comes_late_and_a_clock_that_is_set_back_give_no_line() {
+    #[tokio::test]
+    async fn a_counter_that_comes_late_gives_no_line() {
         let mut periods = EnergyPeriods::default();
+        let at = clocks(Instant::now());
         assert_eq!(periods.step(true, &[], at(100)), []);
         assert_eq!(periods.step(true, &[reading(5.0)], at(110)), []);
-        assert_eq!(periods.step(true, &[reading(6.0)], at(90)), []);
-        assert_eq!(periods.step(false, &[reading(8.0)], at(95)).len(), 1);
+        assert_eq!(periods.step(false, &[reading(8.0)], at(115)).len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_wall_clock_that_is_set_makes_no_period_longer_or_shorter() {
+        let at = clocks(Instant::now());
+        for wall in [4_000, 50] {
+            let mut periods = EnergyPeriods::default();
+            assert_eq!(periods.step(true, &[reading(5.0)], at(100)), []);
+            let set = Moment {
+                wall: at(wall).wall,
+                ..at(110)
+            };
+            let lines = periods.step(false, &[reading(8.0)], set);
+            let [line] = &lines[..] else {
+                panic!("{lines:?}");
+            };
+            assert_eq!((line.at_ms, line.took_ms), ((wall - 10) * 1000, 10_000));
+        }
     }
 }

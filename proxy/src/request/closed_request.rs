@@ -16,7 +16,7 @@ use crate::{error::AbortCause, metrics::PhaseTimes};
 
 /// One moment on the monotonic clock and on the wall clock, so that instants can be written as
 /// dates.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Moment {
     /// The monotonic clock.
     pub(crate) monotonic: Instant,
