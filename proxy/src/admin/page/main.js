@@ -93,5 +93,8 @@ setInterval(() => {
   if (live) showAges();
 }, 5000);
 addEventListener("resize", () => showTimeline());
-setInterval(settings, SETTINGS);
+// A tab that nobody sees asks for nothing.
+const settingsIfSeen = () => document.hidden || settings();
+setInterval(settingsIfSeen, SETTINGS);
+document.addEventListener("visibilitychange", settingsIfSeen);
 follow();

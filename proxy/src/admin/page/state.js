@@ -65,7 +65,7 @@ function showNow(state) {
 function resident(one, age) {
   const facts = [bytes(one.bytes), one.context ? count(one.context) + " tokens of context" : "",
     one.active ? one.active + " running" : "idle " + duration(one.idle_s + age), one.pinned ? "pinned" : "",
-    one.owned ? "" : "loaded by hand"].filter(Boolean).join(" · ");
+    one.owned ? "" : "loaded by others"].filter(Boolean).join(" · ");
   return make("li", {}, make("strong", {}, named(one.engine + "/" + (one.instance || one.model))), " ", facts);
 }
 
