@@ -19,7 +19,10 @@ import sys
 import threading
 
 # The only target whose tests may be run again, as cargo names it.
-TARGET = ("-p", "crucible-tests", "--test", "e2e")
+TARGET = "-p crucible-tests --test e2e"
+
+# The command for it, which takes what is built: with `-p` its dependencies would have other features.
+ALONE = ["cargo", "test", "--locked", "--workspace", "--test", "e2e", "--", "--exact", "--test-threads=1"]
 
 # The most tests that may fail beside the others.
 LIMIT = 3
@@ -80,7 +83,7 @@ def read(output: str) -> Run:
 
 def again(run: Run) -> str | None:
     """Why the failed tests of a run are not run again; `None` where they are."""
-    if run.targets != [" ".join(TARGET)]:
+    if run.targets != [TARGET]:
         return f"failed targets: {', '.join(run.targets) or 'none, the run ended otherwise'}"
     if not run.failed:
         return "the end-to-end tests ended without a failed test"
@@ -147,9 +150,8 @@ def main() -> int:
         print(f"\nnothing is run again: {refused}")
         return 1
     # One after the other: what fails alone fails.
-    alone = ["cargo", "test", "--locked", *TARGET, "--", "--exact", "--test-threads=1", *run.failed]
     print(f"\nonce more, alone: {' '.join(run.failed)}", flush=True)
-    status, second = shown(alone, args.minutes * 60)
+    status, second = shown([*ALONE, *run.failed], args.minutes * 60)
     told(run)
     if status != 0:
         told(read(second))
