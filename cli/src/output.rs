@@ -17,6 +17,11 @@ use crate::CommandFailure;
 /// The first error of a write to stdout other than a closed pipe.
 static STDOUT_ERROR: OnceLock<String> = OnceLock::new();
 
+/// Returns a number with its noun: `1 load`, `3 loads`.
+pub(crate) fn plural(number: usize, one: &str, several: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { several })
+}
+
 /// Writes a text and a line feed to stdout; names in it cannot steer a terminal. An error is kept for
 /// [`stdout_error`].
 pub fn write_stdout(text: &str) {

@@ -315,6 +315,16 @@ fn each_client_has_something_to_do_and_its_address_in_it() {
 }
 
 /// What stands in a file already, with comments, stays; what is put in twice changes nothing.
+/// What a program cannot do is told as it stands, so it must not name the port of one configuration.
+#[test]
+fn limits_hold_at_every_address_of_crucible() {
+    for client in CLIENTS {
+        for limit in client.limits {
+            assert!(!limit.contains("8484"), "{}: {limit}", client.name);
+        }
+    }
+}
+
 #[test]
 fn every_file_keeps_what_is_there() {
     for client in CLIENTS {

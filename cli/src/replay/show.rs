@@ -6,7 +6,7 @@ use crucible_router::replay::{ReplayOutcome, RequestFate, TraceRequest, WaitSumm
 use serde_json::{Map, Value, json};
 
 use super::comparison::{ReplayComparison, ReplayedRun};
-use crate::output::table;
+use crate::output::{plural, table};
 
 fn seconds(duration: Duration) -> String {
     let secs = duration.as_secs_f64();
@@ -37,15 +37,15 @@ pub(super) fn text(comparison: &ReplayComparison) -> String {
     let trace = &comparison.traffic.trace;
     let span = trace.requests().last().map_or(Duration::ZERO, |r| r.at);
     let mut parts = vec![format!(
-        "{} requests in {}",
-        trace.requests().len(),
+        "{} in {}",
+        plural(trace.requests().len(), "request", "requests"),
         seconds(span)
     )];
     parts.push(overview(comparison));
     parts.push(format!(
         "by model: everything for what is loaded first. in order: first come, first served. \
-         In that order nobody can do with fewer than {} loads.",
-        comparison.fewest_loads
+         In that order nobody can do with fewer than {}.",
+        plural(comparison.fewest_loads, "load", "loads")
     ));
     parts.push(details(comparison, "model", |r| &r.model));
     let clients = request_names(comparison, client);

@@ -86,11 +86,6 @@ pub(super) fn wait(reason: &str) -> String {
     }
 }
 
-/// A number with its noun: `1 load`, `3 loads`.
-pub(super) fn plural(number: usize, one: &str, several: &str) -> String {
-    format!("{number} {}", if number == 1 { one } else { several })
-}
-
 #[expect(
     clippy::cast_precision_loss,
     reason = "three digits are shown of a number that is below 2^53"

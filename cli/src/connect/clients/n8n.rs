@@ -21,7 +21,7 @@ pub(crate) static N8N: ClientProgram = ClientProgram {
     launch: None,
     limits: &[
         "It keeps credentials encrypted in its database, which no other program can edit safely.",
-        "In a container Crucible is `http://host.docker.internal:8484/v1`; it then has to listen beyond loopback, with a key.",
+        "In a container the base URL has `host.docker.internal` in place of `127.0.0.1`; Crucible then has to listen beyond loopback, with a key.",
         "The node OpenAI Chat Model asks over `/v1/responses` where \"Use Responses API\" is on: Crucible answers both.",
         "A credential of Ollama with Crucible's address (without `/v1`) works for the node Ollama Chat Model.",
     ],

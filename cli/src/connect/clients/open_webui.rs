@@ -22,7 +22,7 @@ pub(crate) static OPEN_WEBUI: ClientProgram = ClientProgram {
     limits: &[
         "Its server is started by `serve`: `crucible launch open-webui -- serve`.",
         "The variables count at its first start; later its database wins, and the connection is changed in its settings.",
-        "In a container Crucible is `http://host.docker.internal:8484/v1`, which Crucible lets in; it then has to listen beyond loopback, with a key: docs/configuration.md.",
+        "In a container the base URL has `host.docker.internal` in place of `127.0.0.1`, which Crucible lets in; it then has to listen beyond loopback, with a key: docs/configuration.md.",
         "Titles, tags and follow-up questions are requests of their own, often with another system prompt: `scheduler.small_model` sends them elsewhere.",
         "A connection of the kind Ollama to Crucible's address works too.",
     ],

@@ -27,7 +27,7 @@ pub(crate) static ZED: ClientProgram = ClientProgram {
     limits: &[
         "Zed wants a key that is not empty, and keeps it in the system's keychain or reads `CRUCIBLE_API_KEY`; it cannot stand in the file.",
         "It lists the models that its file names; `--model` may be given several times.",
-        "Its Ollama and LM Studio providers work as well, need no key and find the models themselves: `\"ollama\": { \"api_url\": \"http://127.0.0.1:8484\" }` or `\"lmstudio\": { \"api_url\": \"http://127.0.0.1:8484/api/v0\" }` below `language_models`.",
+        "Its Ollama and LM Studio providers work as well, need no key and find the models themselves: give `ollama` below `language_models` an `api_url` of Crucible's address without `/v1`, or `lmstudio` one with `/api/v0` in place of `/v1`.",
     ],
     read_in: "the documentation of Zed, \"Use API Access\" and \"Use a Local Model\" (2026)",
     tried: "not run: it needs a display and a graphics card; its reading of streams is known from its source",

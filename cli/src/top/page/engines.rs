@@ -4,9 +4,10 @@ use crucible_documents::{StateDoc, state::EngineDoc};
 use crucible_router::view::{BreakerState, Health};
 
 use super::{
-    super::{watched::WatchedInstance, words::plural},
+    super::watched::WatchedInstance,
     pane::{PaneCell, PaneColumn, PaneKind, PaneRow, TextTone, TopPane, detail, some_detail},
 };
+use crate::output::plural;
 
 const COLUMNS: &[PaneColumn] = &[
     PaneColumn::text("", (10, 12), 0),

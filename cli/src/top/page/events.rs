@@ -9,11 +9,11 @@ use jiff::tz::TimeZone;
 use super::{
     super::{
         watched::WatchedInstance,
-        words::{count, duration, plural, rate},
+        words::{count, duration, rate},
     },
     pane::{PaneCell, PaneColumn, PaneKind, PaneRow, TextTone, TopPane, detail, some_detail},
 };
-use crate::output::time_of_day;
+use crate::output::{plural, time_of_day};
 
 const COLUMNS: &[PaneColumn] = &[
     PaneColumn::text("", (8, 8), 0),

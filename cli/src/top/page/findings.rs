@@ -4,9 +4,10 @@ use crucible_config::tuning::{TuningReport, TuningState};
 use crucible_documents::{FindingDoc, StateDoc, VerifiedDoc, state::BrokenPrefixDoc};
 
 use super::{
-    super::{watched::WatchedInstance, words::plural},
+    super::watched::WatchedInstance,
     pane::{PaneCell, PaneColumn, PaneKind, PaneRow, TextTone, TopPane, detail},
 };
+use crate::output::plural;
 
 const COLUMNS: &[PaneColumn] = &[
     PaneColumn::text("", (12, 16), 0),

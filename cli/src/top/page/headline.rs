@@ -7,11 +7,11 @@ use super::{
     super::{
         rates::LastMinutes,
         watched::{ClockReading, WatchedInstance},
-        words::{duration, plural, rate},
+        words::{duration, rate},
     },
     pane::{PaneCell, TextTone},
 };
-use crate::output::time_of_day;
+use crate::output::{plural, time_of_day};
 
 /// The lines above the panes.
 #[derive(Clone, Debug)]

@@ -10,10 +10,11 @@ use crucible_documents::{
 use super::{
     super::{
         watched::WatchedInstance,
-        words::{bytes, count, duration, plural},
+        words::{bytes, count, duration},
     },
     pane::{PaneCell, PaneColumn, PaneKind, PaneRow, TextTone, TopPane, detail, some_detail},
 };
+use crate::output::plural;
 
 const COLUMNS: &[PaneColumn] = &[
     PaneColumn::text("", (12, 16), 0),
