@@ -56,6 +56,7 @@ dependencies:
 properties cases="1000000":
     tests/properties.sh {{ cases }}
 
-# One fuzz target for a minute (needs cargo-fuzz and a nightly compiler): just fuzz json_splice
+# One fuzz target for a minute (needs cargo-fuzz), as fuzz/README.md says: just fuzz json_splice
 fuzz target seconds="60":
-    cargo +nightly fuzz run {{ target }} -- -max_total_time={{ seconds }}
+    mkdir -p fuzz/grown/{{ target }}
+    cargo fuzz run --sanitizer none {{ target }} fuzz/grown/{{ target }} fuzz/corpus/{{ target }} -- -max_total_time={{ seconds }}

@@ -245,7 +245,8 @@ impl ErrorKind {
         )
     }
 
-    /// The level of the one log line.
+    /// The level of the log line of a request that ends with this error: `INFO` where the client is at fault,
+    /// `ERROR` for a fault inside Crucible, else `WARN`.
     pub const fn level(self) -> tracing::Level {
         match self.fault() {
             ErrorFault::Client => tracing::Level::INFO,

@@ -164,7 +164,7 @@ async fn attempt(
         (None, None) => None,
     };
     // Pinned first: a span around a future moves it, and a pinned one is moved as a pointer.
-    let granted = pin!(overflow::seat(planned, at));
+    let granted = pin!(overflow::wait_for_permit(planned, at));
     match granted.instrument(debug_span!("permit")).await {
         Err(error) => (at, Err(error)),
         Ok(GrantedCandidate { at: used, permit }) if used != at => {

@@ -21,7 +21,10 @@ pub(super) struct GrantedCandidate {
 /// Waits for a permit of the candidate at `at`. Once the wait is too long, or is predicted to be, a
 /// configured fallback is asked too, and the first permit that comes is returned with its
 /// candidate. Until then the request keeps its turn in the first queue.
-pub(super) async fn seat(planned: &PlannedRequest, at: usize) -> Result<GrantedCandidate, Error> {
+pub(super) async fn wait_for_permit(
+    planned: &PlannedRequest,
+    at: usize,
+) -> Result<GrantedCandidate, Error> {
     let PlannedRequest {
         app, demand, plan, ..
     } = planned;

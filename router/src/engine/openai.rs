@@ -25,7 +25,7 @@ pub(crate) struct Openai {
 // === impl Openai ===
 
 impl Openai {
-    /// The endpoint's base is to be a [`root`].
+    /// Makes the driver of the server at `endpoint`, whose base is an address as [`root`] leaves it: without `/v1`.
     pub(crate) fn new(endpoint: EngineEndpoint) -> Self {
         Self { endpoint }
     }

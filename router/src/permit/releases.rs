@@ -16,8 +16,8 @@ pub(crate) struct Releases {
     notes: Mutex<Vec<PermitNote>>,
     /// The number of requests that wait for what permits give back.
     awaited: AtomicUsize,
-    /// Whether a note came since the last [`forget`](Self::forget), so that the clock is awake already.
-    told: AtomicBool,
+    /// Whether a note has woken the clock since it was last [armed](Self::arm), so that the next one need not.
+    woken: AtomicBool,
     /// Wakes the scheduler's clock.
     pub(crate) arrived: Notify,
 }
@@ -57,8 +57,8 @@ impl Releases {
     /// Adds a note and wakes the clock where that is needed.
     pub(crate) fn push(&self, note: PermitNote) {
         self.notes.lock().push(note);
-        let told = self.told.swap(true, Ordering::SeqCst);
-        if !told || self.awaited.load(Ordering::SeqCst) > 0 {
+        let woken = self.woken.swap(true, Ordering::SeqCst);
+        if !woken || self.awaited.load(Ordering::SeqCst) > 0 {
             self.arrived.notify_one();
         }
     }
@@ -69,9 +69,10 @@ impl Releases {
         self.awaited.store(waiters, Ordering::SeqCst);
     }
 
-    /// Lets the next note wake the clock, whether anybody waits or not.
-    pub(crate) fn forget(&self) {
-        self.told.store(false, Ordering::SeqCst);
+    /// Arms the clock: the next note wakes it, also while no request waits. The scheduler calls this before it
+    /// publishes its state, so that permits which come back between two publications wake it once.
+    pub(crate) fn arm(&self) {
+        self.woken.store(false, Ordering::SeqCst);
     }
 
     /// Takes all notes, in the order in which they came.

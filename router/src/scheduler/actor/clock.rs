@@ -117,7 +117,7 @@ impl SchedulerActor {
         let publish = state.publish_at.is_some_and(|at| at <= now);
         if publish {
             // Before the notes are taken: one that comes later wakes the clock again.
-            self.releases.forget();
+            self.releases.arm();
         }
         self.take_releases(state, now);
         while let Some(Reverse((due, ticket))) = state.grace_ends.peek().copied()
