@@ -9,10 +9,10 @@ use crucible_documents::{
 use crucible_sim::{Fault, FaultKind, Options};
 use crucible_tests::{
     Crucible,
-    chat::{body, get, stream},
+    chat::{body, get, open, stream},
     clean::Metrics,
     engines::{client, engine, start},
-    rest::{eventually, metric, ready},
+    rest::{eventually, metric, ready, state},
 };
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
@@ -174,5 +174,48 @@ async fn an_attempt_that_failed_is_no_wait_for_the_engine_that_answers() {
         spent(&crucible, "failing", "queue").await.to_bits(),
         0,
         "{about}"
+    );
+}
+
+#[tokio::test]
+async fn tokens_of_an_attempt_that_failed_are_none_of_the_next_one() {
+    let failing = start(Options::ollama(&["first=1GB"])).await;
+    let busy = start(Options::lmstudio(&["second=1GB"])).await;
+    let crucible = Crucible::start(&format!(
+        "[[model]]\nname = \"first\"\nfallback = [\"second\"]\n{}{}permits = 1\n",
+        engine("failing", "ollama", &failing.url()),
+        engine("busy", "lmstudio", &busy.url()),
+    ));
+    ready(&crucible).await;
+    let mut running = open(&crucible, &body("second", "repeat 100000"))
+        .await
+        .bytes_stream();
+    running.next().await.expect("an event").expect("bytes");
+    // An answer that is gathered of a stream, of which the client has got nothing yet.
+    failing.arm(Fault::new(FaultKind::Cut).after_events(5));
+    let send = client()
+        .post(crucible.at("/v1/chat/completions"))
+        .json(&body("first", "repeat 40"));
+    let waiting = tokio::spawn(send.send());
+    let flight = eventually("the second attempt waits", || async {
+        let mut flights = state(&crucible).await.in_flight.into_iter();
+        flights.find(|flight| flight.phase == "queue" && flight.engine.as_deref() == Some("busy"))
+    })
+    .await;
+    assert_eq!(flight.tokens, 0, "{flight:?}");
+    waiting.abort();
+    let left = eventually("its end is told", || async {
+        let entries = timeline(&crucible).await.into_iter();
+        let mut answers = entries.filter_map(|entry| match entry {
+            TimelineEntry::Answer(answer) => Some(answer),
+            _ => None,
+        });
+        answers.next()
+    })
+    .await;
+    assert_eq!(
+        (&*left.outcome, left.output_tokens, left.tokens_per_second),
+        ("client_gone", 0, None),
+        "{left:?}"
     );
 }

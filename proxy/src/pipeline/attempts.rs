@@ -205,8 +205,7 @@ async fn attempt(
 
 /// Notes in the request's record that an attempt begins, with the candidate that is tried first.
 fn begun(planned: &PlannedRequest, candidate: &Candidate) {
-    let now = Instant::now();
-    planned.active.note(|record| record.begin_attempt(now));
+    planned.active.begin_attempt();
     tried(planned, candidate);
 }
 

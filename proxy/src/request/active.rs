@@ -97,6 +97,13 @@ impl ActiveRequest {
         change(&mut self.facts.lock())
     }
 
+    /// Begins an attempt: the tokens of one before it are none of this one's.
+    pub(crate) fn begin_attempt(&self) {
+        let now = Instant::now();
+        self.note(|facts| facts.begin_attempt(now));
+        self.tokens.store(0, Ordering::Relaxed);
+    }
+
     /// A copy of the facts as they are now.
     pub(crate) fn facts(&self) -> RequestFacts {
         self.facts.lock().clone()

@@ -170,19 +170,34 @@ impl RequestPhase {
 // === impl RequestFacts ===
 
 impl RequestFacts {
-    /// Begins an attempt: what is known of one before it is forgotten, but its time, which counts as failed.
-    pub(crate) fn begin_attempt(&mut self, now: Instant) {
-        let before = self.queued_at.replace(now);
-        self.first_tried_at = self.first_tried_at.or(before);
-        self.error = None;
-        self.granted_at = None;
-        self.loaded = false;
-        self.load = None;
-        self.target = None;
-        self.sent_at = None;
-        self.slots = None;
-        self.reading = None;
-        self.first_token_at = None;
+    /// Begins an attempt. Of one before it only the time is kept, which counts as failed, with what is known of the
+    /// request whatever engine answers it: no engine's counts are taken for another's.
+    pub(super) fn begin_attempt(&mut self, now: Instant) {
+        let Some(before) = self.queued_at.replace(now) else {
+            return;
+        };
+        let first_tried_at = Some(self.first_tried_at.unwrap_or(before));
+        *self = Self {
+            first_tried_at,
+            queued_at: Some(now),
+            engine: self.engine.take(),
+            model: self.model.take(),
+            reason: self.reason,
+            stream: self.stream,
+            key: self.key.take(),
+            program: self.program.take(),
+            hops: std::mem::take(&mut self.hops),
+            client: std::mem::take(&mut self.client),
+            status: self.status,
+            body_wait: self.body_wait,
+            lists_wait: self.lists_wait,
+            unknown_path: self.unknown_path.take(),
+            committed_at: self.committed_at,
+            notes: std::mem::take(&mut self.notes),
+            prompt: self.prompt,
+            traced: self.traced.take(),
+            ..Self::default()
+        };
     }
 
     /// The time that went to attempts which failed before the present one.
@@ -199,5 +214,63 @@ impl RequestFacts {
             self.usage.map_or(self.prompt_tokens, |usage| usage.prompt),
             counted.filter(|&tokens| tokens > 0).unwrap_or(events),
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_attempt_keeps_of_the_one_before_only_its_time() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let known = RequestFacts {
+            engine: Some("gpu".into()),
+            model: Some("m".into()),
+            stream: true,
+            key: Some("laptop".into()),
+            program: Some("editor".into()),
+            hops: ["other".into()].into(),
+            body_wait: Duration::from_secs(1),
+            lists_wait: Duration::from_secs(2),
+            queued_at: Some(at(3)),
+            committed_at: Some(at(4)),
+            notes: vec!["what was read".into()],
+            prompt: PromptFacts {
+                estimate: Some(9),
+                later_turn: true,
+            },
+            ..RequestFacts::default()
+        };
+        let mut tried = RequestFacts {
+            error: Some(ErrorKind::EngineCut),
+            granted_at: Some(at(4)),
+            loaded: true,
+            context: Some(4096),
+            sent_at: Some(at(4)),
+            expected_prefill: Some(Duration::from_secs(1)),
+            first_token_at: Some(at(5)),
+            called_tools: true,
+            answered_at: Some(at(6)),
+            output_time: Some(Duration::from_secs(1)),
+            usage: Some(Usage::default()),
+            defaults: vec!["temperature"],
+            abort: Some(AbortCause::UpstreamCut),
+            stream_bytes: 5,
+            stream_flushes: 1,
+            ..known.clone()
+        };
+        tried.begin_attempt(at(8));
+        let expected = RequestFacts {
+            first_tried_at: Some(at(3)),
+            queued_at: Some(at(8)),
+            ..known.clone()
+        };
+        assert_eq!(format!("{tried:?}"), format!("{expected:?}"));
+        tried.begin_attempt(at(9));
+        assert_eq!(tried.first_tried_at, Some(at(3)));
     }
 }
