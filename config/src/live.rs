@@ -196,7 +196,8 @@ impl LiveConfig {
         self.0.current.load_full()
     }
 
-    /// Tells each new generation.
+    /// Returns a receiver that wakes each time another configuration is in force; its value counts them, from 0 at
+    /// the start.
     pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.0.generation.subscribe()
     }

@@ -263,7 +263,7 @@ pub enum PieceChangeKind {
     Removed,
 }
 
-/// One message that differs.
+/// A message, or another piece of the prompt, that differs from the turn before.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PieceChangeDoc {
     /// The message in words, such as `message 3 (user)`.

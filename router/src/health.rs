@@ -92,7 +92,7 @@ pub enum ProbeResult {
 // === impl PollHealth ===
 
 impl PollHealth {
-    /// The present state.
+    /// Returns the state of the engine by its last polls.
     pub fn health(&self) -> Health {
         self.health
     }

@@ -1,9 +1,9 @@
 //! `/metrics`: what is counted, in which formats, and within which bounds, whatever is sent.
 
-mod books;
 mod bounds;
 #[cfg(target_os = "linux")]
 mod cards;
+mod counted_log;
 mod machine;
 mod open_metrics;
 mod words;

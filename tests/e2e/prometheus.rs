@@ -158,7 +158,7 @@ fn expected(log: &LoadLog) -> Vec<(String, u64)> {
     expected
 }
 
-async fn assert_books_balance(prometheus: &Prometheus, log: &LoadLog) {
+async fn assert_counters_equal(prometheus: &Prometheus, log: &LoadLog) {
     let expected = expected(log);
     let until = Instant::now() + PATIENCE / 6;
     loop {
@@ -216,7 +216,7 @@ async fn assert_rules_evaluate(prometheus: &Prometheus) {
 }
 
 #[tokio::test]
-async fn prometheus_fills_every_panel_and_the_books_balance() {
+async fn prometheus_fills_every_panel_and_its_counters_equal_the_log() {
     let caching = speaker(|streamed| openai(streamed, &json!({"content": "hello"}), CACHED)).await;
     let both = Both::with(
         &format!(
@@ -256,7 +256,7 @@ async fn prometheus_fills_every_panel_and_the_books_balance() {
     }
 
     let now = settled(&both.crucible, &before, log.chats).await;
-    assert_books_balance(&prometheus, &log).await;
+    assert_counters_equal(&prometheus, &log).await;
     assert_every_family(&now);
     assert_panels_have_data(&prometheus).await;
     assert_rules_evaluate(&prometheus).await;

@@ -153,7 +153,7 @@ impl AppliedClient {
         keep(&self.folder.join(RECORD), &text)
     }
 
-    /// Forgets the record.
+    /// Removes the record with the texts that it keeps, once the files are as they were before.
     ///
     /// # Errors
     /// The folder cannot be removed.

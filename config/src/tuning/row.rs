@@ -95,7 +95,7 @@ impl TuningGroup {
 // === impl TuningMechanism ===
 
 impl TuningMechanism {
-    /// The word in JSON.
+    /// Returns the word for the mechanism in documents and on pages, such as `request_body`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::RequestBody => "request_body",

@@ -25,7 +25,7 @@ pub(crate) fn with_facts(
     lmstudio::with_facts(completion, measured, listed)
 }
 
-/// Ollama's list of models.
+/// Returns the answer of `GET /api/tags`: all models, as Ollama lists its own.
 pub(crate) fn tags(models: &[ListedModel<'_>]) -> Value {
     lists::tags(models)
 }

@@ -8,6 +8,8 @@ use http::{HeaderMap, HeaderName};
 
 use crate::error::{Error, ErrorKind};
 
+/// The header with the numbers of the instances that a request came through, by which a request that goes round is
+/// found.
 pub(crate) static X_CRUCIBLE_HOPS: HeaderName = HeaderName::from_static(hop::HEADER);
 
 /// The numbers of the instances that a request came through, oldest first. It is an error where

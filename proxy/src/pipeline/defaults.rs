@@ -28,7 +28,7 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DefaultsLayer;
 
-/// The service of [`DefaultsLayer`].
+/// The service that [`DefaultsLayer`] makes: it fills the request in and hands it to the service inside.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DefaultsService<S>(S);
 

@@ -22,7 +22,7 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TranslateLayer;
 
-/// The service of [`TranslateLayer`].
+/// The service that [`TranslateLayer`] makes: it writes the engine's request and hands it to the service inside.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TranslateService<S>(S);
 

@@ -69,7 +69,7 @@ pub(crate) struct QueuedPart<'a> {
 // === impl Moment ===
 
 impl Moment {
-    /// Reads both clocks.
+    /// Returns this moment by the monotonic clock and by the wall clock.
     pub(crate) fn now() -> Self {
         Self {
             monotonic: Instant::now(),

@@ -65,7 +65,8 @@ impl TraceContext {
         self.flags & SAMPLED != 0
     }
 
-    /// Returns the headers for the engine.
+    /// Returns the headers `traceparent` and `tracestate` of the request to the engine: its parent is the span of this
+    /// request where that is exported, else the span that the client named. `None` where there is neither.
     pub(crate) fn headers(&self) -> Option<TraceHeaders> {
         let span = self.own.or(self.parent)?;
         let mut text = String::with_capacity(55);

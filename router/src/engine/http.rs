@@ -285,12 +285,12 @@ pub(crate) fn items<'a>(value: &'a Value, key: &str) -> &'a [Value] {
     value.get(key).and_then(Value::as_array).map_or(&[], |v| v)
 }
 
-/// A non-empty string.
+/// Returns the text under `key`; `None` where it is missing, empty or no text.
 pub(crate) fn text(value: &Value, key: &str) -> Option<String> {
     name(value, key).map(|s| s.to_string())
 }
 
-/// A non-empty string as a name.
+/// Returns the text under `key` as [`text`] does, as a name that many holders share.
 pub(crate) fn name(value: &Value, key: &str) -> Option<Arc<str>> {
     value
         .get(key)
@@ -316,7 +316,7 @@ pub(crate) fn count32(value: &Value, key: &str) -> Option<u32> {
     count(value, key).and_then(|n| u32::try_from(n).ok())
 }
 
-/// A boolean.
+/// Returns the `true` or `false` under `key`; `None` where it is missing or something else.
 pub(crate) fn flag(value: &Value, key: &str) -> Option<bool> {
     value.get(key).and_then(Value::as_bool)
 }

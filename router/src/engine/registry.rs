@@ -117,7 +117,7 @@ async fn ask(endpoint: &EngineEndpoint, usual: EngineKind) -> Option<EngineKind>
             let known = refusal["error"]["code"] == "invalid_api_key";
             return known.then_some(EngineKind::Lmstudio);
         }
-        _ => {}
+        Ok(_) | Err(_) => {}
     }
     let (_, server, text) = endpoint.get_text("/").await.ok()?;
     if text.trim() == "Ollama is running" {

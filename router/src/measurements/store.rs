@@ -76,7 +76,7 @@ impl MeasurementStore {
         });
     }
 
-    /// Learns from one load.
+    /// Learns from a load that succeeded how long the next one of this model will take.
     pub(crate) fn record_load(&self, engine: &Arc<str>, model: &Arc<str>, took: Duration) {
         self.change(|learned| learned.record_load(engine, model, took));
     }

@@ -119,7 +119,7 @@ impl<'a> ChatAnswer<'a> {
         choices.find(|choice| choice.index.unwrap_or(0) == 0)
     }
 
-    /// Returns the token counts.
+    /// Returns the tokens of prompt and answer as the engine counted them; `None` where it told none.
     pub(crate) fn usage(&self) -> Option<Usage> {
         let usage = serde_json::from_str::<ReportedObject<OpenAiUsage>>(self.usage?.get());
         let timings = self.timings.map(RawValue::get).unwrap_or_default();

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::dialect::listed_model::ListedModel;
 
-/// Returns the whole list.
+/// Returns the answer of `GET /api/v0/models`: all models, as LM Studio lists its own.
 pub(crate) fn list(models: &[ListedModel<'_>]) -> Value {
     let data: Vec<Value> = models.iter().map(entry).collect();
     json!({ "object": "list", "data": data })

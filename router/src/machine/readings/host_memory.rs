@@ -10,7 +10,7 @@ use std::{
 
 use super::super::files::number;
 
-/// Main memory in bytes.
+/// How much main memory Crucible can have, and how much of it is taken, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HostMemory {
     /// All memory, or the limit of the control group where that is smaller.

@@ -180,7 +180,7 @@ impl World {
         assert_eq!(
             in_line,
             self.core.waiting_tickets.len(),
-            "waiters with a seat"
+            "waiters with a ticket"
         );
         assert_eq!(in_line, self.core.deadlines.len(), "waiters with an end");
         let permits = self.core.engines.iter().flat_map(|e| &e.residents);

@@ -17,7 +17,7 @@ use crucible_tests::{
 };
 use futures_util::StreamExt as _;
 
-use self::log::BooksLog;
+use self::log::CountedLog;
 
 const TOML: &str = r#"
 [timeouts]
@@ -78,7 +78,7 @@ impl Place {
 }
 
 /// Answers of each format, whole and streamed, of which each turn of `a` and `b` is a load and an eviction.
-async fn answers(place: &Place, log: &mut BooksLog) {
+async fn answers(place: &Place, log: &mut CountedLog) {
     for model in ["a", "llama", "b", "plain", "a"] {
         let name = match model {
             "a" | "b" => "gpu",
@@ -91,7 +91,7 @@ async fn answers(place: &Place, log: &mut BooksLog) {
 }
 
 /// Engines that fail before an answer, with and without another one to turn to, in a stream, and in a load.
-async fn failures(place: &Place, log: &mut BooksLog) {
+async fn failures(place: &Place, log: &mut CountedLog) {
     place.plain.arm(Fault::new(FaultKind::Http500));
     log.whole(&place.crucible, "plain", "plain", 502).await;
     log.upstream("plain", "http_5xx");
@@ -124,7 +124,7 @@ async fn failures(place: &Place, log: &mut BooksLog) {
 }
 
 /// Requests that no engine gets.
-async fn refusals(place: &Place, log: &mut BooksLog) {
+async fn refusals(place: &Place, log: &mut CountedLog) {
     log.whole(&place.crucible, "none", "unheard-of", 404).await;
     log.rejected("none", "model_not_found", 404);
     let answer = post_raw(&place.crucible, "{\"model\": ").await;
@@ -138,7 +138,7 @@ async fn refusals(place: &Place, log: &mut BooksLog) {
 }
 
 /// Clients that leave in a stream, in the queue behind it, and before the first word; and a page that is closed.
-async fn leavers(place: &Place, log: &mut BooksLog) {
+async fn leavers(place: &Place, log: &mut CountedLog) {
     let crucible = &place.crucible;
     let page = client().get(crucible.at("/crucible/events")).send().await;
     let mut page = page.expect("an answer").bytes_stream();
@@ -177,7 +177,7 @@ async fn leavers(place: &Place, log: &mut BooksLog) {
 }
 
 /// A request whose connection ends under it: it is sent a second time, or fails where the end came too late for that.
-async fn stale_connections(place: &Place, log: &mut BooksLog) {
+async fn stale_connections(place: &Place, log: &mut CountedLog) {
     log.whole(&place.crucible, "stale", "stale", 200).await;
     let answer = log.any(&place.crucible, "stale", "stale").await;
     assert_eq!(place.stale.ended(), 1);
@@ -188,7 +188,7 @@ async fn stale_connections(place: &Place, log: &mut BooksLog) {
 }
 
 /// What the engines did, by their own logs: loads that went well and that did not, and models that left.
-fn of_engines(place: &Place, log: &mut BooksLog) {
+fn of_engines(place: &Place, log: &mut CountedLog) {
     for (name, sim) in [("gpu", &place.gpu), ("cpu", &place.cpu)] {
         log.loads(name, &sim.log());
     }
@@ -197,7 +197,7 @@ fn of_engines(place: &Place, log: &mut BooksLog) {
 #[tokio::test]
 async fn the_counters_equal_the_log_of_a_load_with_faults_cancels_and_evictions() {
     let place = Place::start().await;
-    let mut log = BooksLog::default();
+    let mut log = CountedLog::default();
     answers(&place, &mut log).await;
     failures(&place, &mut log).await;
     refusals(&place, &mut log).await;

@@ -20,16 +20,16 @@ use tokio::task::JoinHandle;
 type Counts = BTreeMap<Vec<(String, String)>, u64>;
 
 #[derive(Debug, Default)]
-pub(super) struct BooksLog {
+pub(super) struct CountedLog {
     counts: BTreeMap<&'static str, Counts>,
     /// Counts of engines whose exact number only Crucible knows: as much at least, and nothing else is asked of them.
     least: Vec<(&'static str, &'static str, u64)>,
     requests: u64,
 }
 
-// === impl BooksLog ===
+// === impl CountedLog ===
 
-impl BooksLog {
+impl CountedLog {
     pub(super) fn add(&mut self, family: &'static str, labels: &[(&str, &str)], count: u64) {
         let labels = labels
             .iter()
@@ -92,7 +92,7 @@ impl BooksLog {
         self.add("crucible_stream_aborted_total", &of, 1);
     }
 
-    /// Asks for a whole answer, which has this status, and books it.
+    /// Asks for a whole answer, which has this status, and counts it.
     pub(super) async fn whole(
         &mut self,
         crucible: &Crucible,
@@ -104,7 +104,7 @@ impl BooksLog {
         assert_eq!(answer.status, status, "{}", answer.text);
     }
 
-    /// Asks for a whole answer and books it, whatever it is.
+    /// Asks for a whole answer and counts it, whatever it is.
     pub(super) async fn any(&mut self, crucible: &Crucible, engine: &str, model: &str) -> Whole {
         let answer = post(crucible, &body(model, "repeat 12")).await;
         self.ended(engine, false, answer.status);
@@ -124,7 +124,7 @@ impl BooksLog {
         answer
     }
 
-    /// Asks for a stream, which ends well or with this error, and books it.
+    /// Asks for a stream, which ends well or with this error, and counts it.
     pub(super) async fn stream(
         &mut self,
         crucible: &Crucible,
