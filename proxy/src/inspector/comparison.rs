@@ -28,7 +28,7 @@ pub(super) fn compared(
     };
     let Some(before) = before else {
         let change = match (turn, &end.diverged) {
-            (1, _) => "the first turn from this client".to_owned(),
+            (1, _) => "the first turn of its conversation".to_owned(),
             (_, Some(diverged)) => format!("{diverged}; the turn before is not kept"),
             (_, None) => "goes on from the turn before, which is not kept".to_owned(),
         };

@@ -36,7 +36,7 @@ async fn it_lists_requests_as_they_end_and_ends_when_it_is_switched_off() {
         "Ctrl-C ends this list, not the inspector",
         "since the turn before",
         "gpu/one",
-        "the first turn from this client",
+        "the first turn of its conversation",
         "404 model_not_found",
         "The inspector is off, and everything that it kept is dropped.",
     ] {
@@ -60,7 +60,7 @@ async fn it_shows_each_part_of_a_request() {
     for part in [
         "answered   200 ok by gpu/one",
         "filled in: temperature",
-        "Since the turn before: the first turn from this client",
+        "Since the turn before: the first turn of its conversation",
         "answer: word0 word1 word2",
     ] {
         assert!(all.contains(part), "{part} in\n{all}");
@@ -76,7 +76,7 @@ async fn it_shows_each_part_of_a_request() {
     let sent = show(&["inspect", "show", "last", "--sent"]).await;
     assert!(sent.contains("\"temperature\""), "{sent}");
     let difference = show(&["inspect", "show", "last", "--diff"]).await;
-    assert_eq!(difference.trim_end(), "the first turn from this client");
+    assert_eq!(difference.trim_end(), "the first turn of its conversation");
     let curl = show(&["inspect", "show", "last", "--curl"]).await;
     assert!(
         curl.starts_with("curl -N 'http://") && curl.contains(&asked),

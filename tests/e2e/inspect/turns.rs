@@ -115,7 +115,7 @@ async fn a_clock_in_the_first_line_is_named_with_its_place_and_its_price() {
         assert_eq!(post(&crucible, &turn(clock, said)).await.status, 200);
     }
     let rows = ended(&crucible, 3).await;
-    assert_eq!(&*rows[0].change, "the first turn from this client");
+    assert_eq!(&*rows[0].change, "the first turn of its conversation");
     assert_eq!(&*rows[1].change, "2 messages unchanged; 2 added");
     let change = &*rows[2].change;
     let place = "3 messages unchanged; the system prompt (message 1) changed at character 37: ";
