@@ -1,14 +1,17 @@
 //! A configured fallback answers when the first choice fails, says so, and never after a byte.
 
+use std::time::Duration;
+
 use crucible_sim::{Fault, FaultKind, LogView, Options, Sim};
 use crucible_tests::{
     Crucible,
     chat::{Whole, body, get, header, open, post, stream, whole},
     clean::{Metrics, clean, settled},
-    engines::{asked, engine, start},
+    engines::{asked, client, engine, start},
     rest::{eventually, ready},
     sse::Stream,
 };
+use serde_json::json;
 
 /// `qwen` on the GPU; `llama` on the CPU answers where it fails.
 struct Pair {
@@ -192,7 +195,7 @@ async fn an_engine_that_keeps_failing_is_not_asked_any_more() {
     let answer = pair.ask().await;
     let skipped = pair.gpu.log().faults.len();
     // The breaker lets a probe through a second after the fifth failure.
-    if began.elapsed() < std::time::Duration::from_secs(1) {
+    if began.elapsed() < Duration::from_secs(1) {
         assert_eq!(skipped, 6);
         assert_eq!(answer.status, 200, "{}", answer.text);
         assert_eq!(answer.header("x-crucible-engine"), "cpu");
@@ -254,4 +257,36 @@ async fn where_the_fallback_fails_too_its_error_is_told() {
     let refused = post(&pair.crucible, &body("nope", "hi")).await;
     assert_eq!(refused.status, 404);
     assert_eq!(pair.cpu.log().faults.len(), 1);
+}
+
+#[tokio::test]
+async fn headers_that_go_out_before_the_load_say_what_is_left_out_and_who_failed() {
+    let failing = start(Options::openai(&["first"])).await;
+    let mut slow = Options::lmstudio(&["second=1GB"]);
+    slow.load_time = Duration::from_secs(3);
+    let loading = start(slow).await;
+    let crucible = Crucible::start(&format!(
+        "[timeouts]\ncommit = \"500ms\"\n[[model]]\nname = \"first\"\nfallback = [\"second\"]\n{}{}",
+        engine("failing", "openai", &failing.url()),
+        engine("loading", "lmstudio", &loading.url()),
+    ));
+    ready(&crucible).await;
+    failing.arm(Fault::new(FaultKind::Http500));
+    let request = json!({ "model": "first", "input": "repeat 1", "stream": true,
+        "tools": [{ "type": "web_search_zzz" }] });
+    let send = client()
+        .post(crucible.at("/v1/responses"))
+        .json(&request)
+        .send();
+    let response = send.await.expect("headers");
+    assert_eq!(loading.log().loaded(), 0, "the headers came first");
+    assert_eq!(header(response.headers(), "x-crucible-engine"), "loading");
+    let note = header(response.headers(), "x-crucible-note").to_owned();
+    assert!(
+        note.contains("instead of failing/first, which failed (5xx)"),
+        "{note}"
+    );
+    assert!(note.contains("web_search_zzz"), "{note}");
+    let text = response.text().await.expect("an answer");
+    assert!(text.contains("response.completed"), "{text}");
 }

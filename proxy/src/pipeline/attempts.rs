@@ -150,19 +150,8 @@ async fn attempt(
 ) -> (usize, Result<Response, Error>) {
     let candidates = &planned.plan.candidates;
     let candidate = &candidates[at];
-    begun(planned, candidate);
-    let next = candidates.get(at + 1);
-    let spared = next.filter(|_| candidate.reason == Reason::Overload);
-    let note = match (failed, spared) {
-        (Some((before, why)), _) => Some(format!(
-            "instead of {}/{}, which failed ({})",
-            candidates[before].engine,
-            candidates[before].model,
-            why.as_str()
-        )),
-        (None, Some(busy)) => Some(busy_note(busy)),
-        (None, None) => None,
-    };
+    let note = choice_note(planned, at, failed);
+    begun(planned, candidate, note.clone());
     // Pinned first: a span around a future moves it, and a pinned one is moved as a pointer.
     let granted = pin!(overflow::wait_for_permit(planned, at));
     match granted.instrument(debug_span!("permit")).await {
@@ -203,9 +192,35 @@ async fn attempt(
     }
 }
 
-/// Notes in the request's record that an attempt begins, with the candidate that is tried first.
-fn begun(planned: &PlannedRequest, candidate: &Candidate) {
+/// Returns the sentence that says why the candidate at `at` is tried, where it is not the one that usually answers.
+fn choice_note(
+    planned: &PlannedRequest,
+    at: usize,
+    failed: Option<(usize, FallbackReason)>,
+) -> Option<String> {
+    let candidates = &planned.plan.candidates;
+    if let Some((before, why)) = failed {
+        let Candidate { engine, model, .. } = &candidates[before];
+        let why = why.as_str();
+        return Some(format!("instead of {engine}/{model}, which failed ({why})"));
+    }
+    let spared = candidates.get(at + 1);
+    let spared = spared.filter(|_| candidates[at].reason == Reason::Overload);
+    spared.map(busy_note)
+}
+
+/// Returns the sentences for the client: `note` on the choice of the candidate, and those on its request.
+fn sentences(planned: &PlannedRequest, note: Option<String>) -> Vec<String> {
+    let read = planned.chat.notes.iter().map(ToString::to_string);
+    note.into_iter().chain(read).collect()
+}
+
+/// Notes in the request's record that an attempt begins, with the candidate that is tried first and what is to be
+/// said of it: the headers may go out while its permit is waited for.
+fn begun(planned: &PlannedRequest, candidate: &Candidate, note: Option<String>) {
     planned.active.begin_attempt();
+    let said = sentences(planned, note);
+    planned.active.note(|record| record.notes = said);
     tried(planned, candidate);
 }
 
@@ -240,8 +255,7 @@ async fn send(
     permit: Permit,
 ) -> Result<Response, Error> {
     let PlannedRequest { app, active, .. } = planned;
-    let read = planned.chat.notes.iter().map(ToString::to_string);
-    let said: Vec<String> = note.into_iter().chain(read).collect();
+    let said = sentences(planned, note);
     let granted_at = Instant::now();
     let load = permit
         .loaded
