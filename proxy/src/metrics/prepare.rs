@@ -57,7 +57,7 @@ impl Metrics {
         }
         v.runtime_busy.with_label_values(EMPTY);
         self.prepare_settings();
-        let revision = option_env!("CRUCIBLE_REVISION").unwrap_or("unknown");
+        let revision = option_env!("BUILD_REVISION").unwrap_or("unknown");
         v.build_info
             .with_label_values(&[env!("CARGO_PKG_VERSION"), revision])
             .set(1.0);
